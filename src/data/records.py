@@ -1,0 +1,52 @@
+"""The two records that everything else is made of: an annotated moment, and the narratives of a video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Window = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One query about one video, and where its answer is.
+
+    Attributes:
+        query_id: unique within a split, stable between runs.
+        video: the video's id, as the feature and narrative stores know it.
+        query: the sentence, stripped, never empty.
+        windows: the annotated (start, end) pairs in seconds, 0 <= start < end <= duration. One for most data sets,
+            several for QVHighlights.
+        duration: of the video, in seconds, > 0.
+        novel: on the novel splits of Charades-CG and ActivityNet-CG, (kind, text) pairs: ("NOUN", "soup") for a novel
+            word, ("v-n", "take fridge") for a novel composition.
+        saliency: QVHighlights only: for each clip of `relevant_clips`, the annotators' mean score, 0 (low) to 4 (high).
+        relevant_clips: QVHighlights only: indices of the 2 s clips that the annotators found relevant.
+    """
+
+    query_id: str
+    video: str
+    query: str
+    windows: tuple[Window, ...]
+    duration: float
+    novel: tuple[tuple[str, str], ...] = ()
+    saliency: tuple[float, ...] = ()
+    relevant_clips: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Narratives:
+    """The structured paragraph of a video (Eq. 2): what a narrator said, and when.
+
+    Attributes:
+        video: the video's id.
+        times: seconds, ascending, >= 0.
+        texts: one narrative for each time, none empty.
+        writer: who wrote them: `narrator` (its config name), `model`, `prompt`, and its settings.
+    """
+
+    video: str
+    times: tuple[float, ...]
+    texts: tuple[str, ...]
+    writer: dict[str, Any] = field(default_factory=dict)

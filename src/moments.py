@@ -1,0 +1,92 @@
+"""The geometry of time: seconds and snippets, overlap, pooling, and narratives onto snippets (Eq. 3).
+
+A video of T seconds and L snippets: snippet i covers [i/L·T, (i+1)/L·T). Pure functions on tensors.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Pooling = Literal["max", "mean"]
+
+
+def iou(first: Tensor, second: Tensor) -> Tensor:
+    """Temporal intersection over union of (start, end) pairs.
+
+    Args:
+        first: (..., 2), start <= end.
+        second: (..., 2), broadcast against `first`.
+
+    Returns:
+        (...), in [0, 1]; 0 where both intervals have no length.
+    """
+    overlap = torch.minimum(first[..., 1], second[..., 1]) - torch.maximum(first[..., 0], second[..., 0])
+    overlap = overlap.clamp(min=0)
+    union = (first[..., 1] - first[..., 0]) + (second[..., 1] - second[..., 0]) - overlap
+    return torch.where(union > 0, overlap / union.clamp(min=torch.finfo(union.dtype).tiny), torch.zeros_like(union))
+
+
+def snippets_to_seconds(snippets: Tensor, length: Tensor | int, duration: Tensor | float) -> Tensor:
+    """Inclusive (first, last) snippet indices (..., 2) to (start, end) seconds (..., 2).
+
+    `length` and `duration` are scalars, or tensors that broadcast against (...).
+    """
+    seconds_per_snippet = torch.as_tensor(duration, dtype=torch.get_default_dtype(), device=snippets.device) / length
+    return torch.stack(
+        (snippets[..., 0] * seconds_per_snippet, (snippets[..., 1] + 1) * seconds_per_snippet), dim=-1
+    )
+
+
+def seconds_to_snippets(window: tuple[float, float], length: int, duration: float) -> tuple[int, int]:
+    """The inclusive (first, last) snippets whose seconds overlap `window` most; the first in row order on a tie.
+
+    Args:
+        window: (start, end) in seconds, within the video.
+        length: number of snippets, >= 1.
+        duration: of the video, in seconds, > 0.
+    """
+    edges = torch.arange(length + 1, dtype=torch.float64) * (duration / length)
+    spans = torch.stack(torch.broadcast_tensors(edges[:-1, None], edges[None, 1:]), dim=-1)
+    overlap = iou(spans, torch.tensor(window, dtype=torch.float64)).triu()
+    best = int(overlap.flatten().argmax())
+    return best // length, best % length
+
+
+def pool(features: Tensor, limit: int, how: Pooling) -> Tensor:
+    """Pool a sequence (n, dim) to (min(n, limit), dim): equal bins in time, each the max or the mean of its snippets."""
+    count = features.shape[0]
+    if count <= limit:
+        return features
+    edges = (torch.arange(limit + 1, dtype=torch.float64) * count / limit).round().long()
+    pooled: Tensor = torch.segment_reduce(features, how, lengths=edges.diff(), axis=0)
+    return pooled
+
+
+def align_narratives(
+    times: Tensor, vectors: Tensor, length: int, duration: float, fill: Literal["nearest", "zero"] = "nearest"
+) -> Tensor:
+    """Narrative features on the video's snippets (Eq. 3): the mean of the narratives whose time falls in each.
+
+    Args:
+        times: (n,) seconds, ascending, n >= 1. A time at or past the end belongs to the last snippet.
+        vectors: (n, dim), one sentence feature for each time.
+        length: number of snippets, >= 1.
+        duration: of the video, in seconds, > 0.
+        fill: what a snippet without a narrative takes: the narrative nearest to its middle, or zeros.
+
+    Returns:
+        (length, dim).
+    """
+    snippet = (times.double() * length / duration).long().clamp(0, length - 1)
+    total = vectors.new_zeros(length, vectors.shape[1]).index_add_(0, snippet, vectors)
+    count = torch.bincount(snippet, minlength=length)
+    aligned = total / count.clamp(min=1).unsqueeze(1)
+    empty = (count == 0).nonzero().squeeze(1)
+    if fill == "nearest" and len(empty):
+        middles = (empty + 0.5) * (duration / length)
+        nearest = (times[None, :] - middles[:, None]).abs().argmin(dim=1)
+        aligned[empty] = vectors[nearest]
+    return aligned
