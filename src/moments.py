@@ -35,9 +35,7 @@ def snippets_to_seconds(snippets: Tensor, length: Tensor | int, duration: Tensor
     `length` and `duration` are scalars, or tensors that broadcast against (...).
     """
     seconds_per_snippet = torch.as_tensor(duration, dtype=torch.get_default_dtype(), device=snippets.device) / length
-    return torch.stack(
-        (snippets[..., 0] * seconds_per_snippet, (snippets[..., 1] + 1) * seconds_per_snippet), dim=-1
-    )
+    return torch.stack((snippets[..., 0] * seconds_per_snippet, (snippets[..., 1] + 1) * seconds_per_snippet), dim=-1)
 
 
 def seconds_to_snippets(window: tuple[float, float], length: int, duration: float) -> tuple[int, int]:
@@ -56,7 +54,7 @@ def seconds_to_snippets(window: tuple[float, float], length: int, duration: floa
 
 
 def pool(features: Tensor, limit: int, how: Pooling) -> Tensor:
-    """Pool a sequence (n, dim) to (min(n, limit), dim): equal bins in time, each the max or the mean of its snippets."""
+    """Pool a sequence (n, dim) to (min(n, limit), dim): equal bins in time, each the max or mean of its snippets."""
     count = features.shape[0]
     if count <= limit:
         return features

@@ -1,0 +1,57 @@
+"""The contract between the LightningModule and a predictor."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from src.data.batch import Batch
+
+
+@dataclass
+class RankedMoments:
+    """What a predictor answers: for each query of a batch its candidate moments, best first.
+
+    Attributes:
+        windows: (B, K, 2) seconds, inside the video, start <= end.
+        scores: (B, K) descending; comparable within a query only.
+        saliency: (B, L) a score for each snippet, where the predictor has one.
+    """
+
+    windows: Tensor
+    scores: Tensor
+    saliency: Tensor | None = None
+
+
+class Predictor(nn.Module, ABC):
+    """A moment retrieval network over embedded snippets and words.
+
+    The LightningModule embeds the inputs with `embed_video`, `embed_narrative` and `embed_query`, merges video and
+    narrative, and calls the predictor on the result. B queries, L snippets, Q words, d hidden. Masks are True where
+    valid, and padding never takes part: a sample's result does not depend on its batch.
+    """
+
+    @abstractmethod
+    def embedding(self, dim: int) -> nn.Module:
+        """A new input projection (…, dim) → (…, d), of the kind this predictor reads its inputs through."""
+
+    @abstractmethod
+    def forward(self, video: Tensor, video_mask: Tensor, query: Tensor, query_mask: Tensor) -> Any:
+        """Map video (B, L, d), its mask (B, L), query (B, Q, d) and its mask (B, Q) to this predictor's own output."""
+
+    @abstractmethod
+    def losses(self, output: Any, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """The terms of the training loss, weighted, under the names they are logged by; their sum is minimised.
+
+        Args:
+            output: of `forward` in training mode.
+            batch: the ground truth.
+            progress: epoch / number of epochs, in [0, 1).
+        """
+
+    @abstractmethod
+    def decode(self, output: Any, batch: Batch, top: int) -> RankedMoments:
+        """The `top` best moments of each query, or fewer where the predictor has fewer."""
