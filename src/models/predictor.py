@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from src.data.batch import Batch
+
+Stream = Literal["video", "narrative", "query"]
 
 
 @dataclass
@@ -29,14 +31,14 @@ class RankedMoments:
 class Predictor(nn.Module, ABC):
     """A moment retrieval network over embedded snippets and words.
 
-    The LightningModule embeds the inputs with `embed_video`, `embed_narrative` and `embed_query`, merges video and
-    narrative, and calls the predictor on the result. B queries, L snippets, Q words, d hidden. Masks are True where
+    The LightningModule embeds each stream with an `embedding` of the predictor's own kind, merges video and narrative,
+    and calls the predictor on the result. B queries, L snippets, Q words, d hidden. Masks are True where
     valid, and padding never takes part: a sample's result does not depend on its batch.
     """
 
     @abstractmethod
-    def embedding(self, dim: int) -> nn.Module:
-        """A new input projection (…, dim) → (…, d), of the kind this predictor reads its inputs through."""
+    def embedding(self, dim: int, stream: Stream) -> nn.Module:
+        """A new input projection for a stream, called as (features (B, N, dim), mask (B, N)) → (B, N, d)."""
 
     @abstractmethod
     def forward(self, video: Tensor, video_mask: Tensor, query: Tensor, query_mask: Tensor) -> Any:
