@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from src.data.batch import Batch
+from src.errors import UserError
 
 Stream = Literal["video", "narrative", "query"]
 
@@ -57,3 +58,14 @@ class Predictor(nn.Module, ABC):
     @abstractmethod
     def decode(self, output: Any, batch: Batch, top: int) -> RankedMoments:
         """The `top` best moments of each query, or fewer where the predictor has fewer."""
+
+    def boundary_network(self) -> Predictor:
+        """A second network of this kind with weights of its own, whose boundary scores can be added to this one's.
+
+        Raises:
+            UserError: this predictor has no boundary scores, so that it cannot have a paragraph branch.
+        """
+        raise UserError(
+            f"paragraph: {type(self).__name__} scores no boundaries that a paragraph branch could be added to: "
+            "choose paragraph=none, or a span predictor (predictor=emb)"
+        )

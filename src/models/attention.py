@@ -1,0 +1,65 @@
+"""Attention: the masked multi-head core that every network shares, and the attention unit of Eq. 6."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor, heads: int, dropout: float = 0.0) -> Tensor:
+    """Multi-head scaled dot-product attention; scores are divided by the root of the query's size per head.
+
+    Args:
+        query: (B, N, d_k).
+        key: (B, M, d_k).
+        value: (B, M, d_v).
+        key_mask: (B, M) bool, True where a key may be attended to; at least one in each row.
+        heads: divides d_k and d_v.
+        dropout: probability with which an attention weight is dropped.
+
+    Returns:
+        (B, N, d_v), the heads side by side.
+    """
+    query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    attended = F.scaled_dot_product_attention(query, key, value, key_mask[:, None, None, :], dropout)
+    return attended.transpose(1, 2).flatten(2)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with projected inputs and no projection of its output."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, source: Tensor, source_mask: Tensor) -> Tensor:
+        """Attend from x (B, N, d) to source (B, M, d), of which source_mask (B, M) is valid; gives (B, N, d)."""
+        dropout = self.dropout if self.training else 0.0
+        return attend(self.query(x), self.key(source), self.value(source), source_mask, self.heads, dropout)
+
+
+class AttentionLayer(nn.Module):
+    """The attention unit A(X, Y) of Eq. 6 as the EMB code has it: attention and a feed-forward, each with its residual.
+
+    r = LN(x + Attention(x, source)); out = LN(r + FC(ReLU(FC(r)))).
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(dim, heads, dropout)
+        self.feed_forward = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
+        self.attention_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.feed_forward_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, source: Tensor, source_mask: Tensor) -> Tensor:
+        """x (B, N, d) attends to source (B, M, d), of which source_mask (B, M) is valid; gives (B, N, d)."""
+        return self._residual(x, self.attention(x, source, source_mask))
+
+    def _residual(self, x: Tensor, attended: Tensor) -> Tensor:
+        r = self.attention_norm(x + self.dropout(attended))
+        return self.feed_forward_norm(r + self.dropout(self.feed_forward(r)))
