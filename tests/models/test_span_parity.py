@@ -63,8 +63,17 @@ class Golden:
         ]
         unknown = torch.zeros_like(self.query_mask)
         return Batch(
-            moments, self.video, None, self.mask, self.query, self.query_mask, unknown, target, windows[:, None], duration
-        )  # fmt: skip
+            moments=moments,
+            video=self.video,
+            narrative=None,
+            snippet_mask=self.mask,
+            query=self.query,
+            query_mask=self.query_mask,
+            unknown=unknown,
+            target=target,
+            windows=windows[:, None],
+            duration=duration,
+        )
 
 
 @pytest.fixture(scope="module", params=["emb_small", "emb_paper"])
