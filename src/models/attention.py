@@ -6,14 +6,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor, heads: int, dropout: float = 0.0) -> Tensor:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor | None, heads: int, dropout: float = 0.0
+) -> Tensor:
     """Multi-head scaled dot-product attention; scores are divided by the root of the query's size per head.
 
     Args:
         query: (B, N, d_k).
         key: (B, M, d_k).
         value: (B, M, d_v).
-        key_mask: (B, M) bool, True where a key may be attended to; at least one in each row.
+        key_mask: (B, M) bool, True where a key may be attended to; at least one in each row. None: all may be.
         heads: divides d_k and d_v.
         dropout: probability with which an attention weight is dropped.
 
@@ -21,7 +23,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor, heads: i
         (B, N, d_v), the heads side by side.
     """
     query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
-    attended = F.scaled_dot_product_attention(query, key, value, key_mask[:, None, None, :], dropout)
+    mask = None if key_mask is None else key_mask[:, None, None, :]
+    attended = F.scaled_dot_product_attention(query, key, value, mask, dropout)
     return attended.transpose(1, 2).flatten(2)
 
 

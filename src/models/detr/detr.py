@@ -1,0 +1,140 @@
+"""What the DETR predictors share: inputs, set prediction of moments, and their decoding."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from src.data.batch import Batch
+from src.errors import UserError
+from src.models.detr.inputs import ClipEmbedding, WordEmbedding
+from src.models.detr.labels import draw_pairs, saliency_labels
+from src.models.detr.losses import label_loss, span_losses
+from src.models.detr.matching import match, to_bounds, to_spans
+from src.models.predictor import Predictor, RankedMoments, Stream
+
+
+@dataclass
+class Prediction:
+    """A DETR's output: N moments of each sample after each decoder layer, and a score for each clip.
+
+    Attributes:
+        logits: (layers, B, N, 2), foreground first.
+        spans: (layers, B, N, 2) centre and width, in [0, 1].
+        saliency: (B, L).
+        negative: (B, L) saliency with another query's words; only in training, and only where there is another query.
+    """
+
+    logits: Tensor
+    spans: Tensor
+    saliency: Tensor
+    negative: Tensor | None = None
+
+
+@dataclass
+class SaliencyTarget:
+    """What the clips of a batch should score: labels (B, L), their mask, and the pairs to compare, (B, P) each."""
+
+    labels: Tensor
+    mask: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
+@dataclass
+class Weights:
+    """Of the loss terms. The first three also price a pair in the matching; `background` weighs its class in `label`."""
+
+    span: float = 10.0
+    giou: float = 1.0
+    label: float = 4.0
+    background: float = 0.1
+    saliency: float = 1.0
+    margin: float = 0.2
+
+
+class DETR(Predictor):
+    """Predicts a set of moments, each with its probability, and learns by matching them to the annotated windows.
+
+    Args:
+        dim: d, the hidden size.
+        input_dropout: of the input projections.
+        max_windows: at most so many windows of a query are learned from in a step, drawn at random; None: all.
+        weights: of the losses.
+    """
+
+    def __init__(self, dim: int, input_dropout: float, max_windows: int | None, weights: Weights) -> None:
+        super().__init__()
+        self.dim = dim
+        self.input_dropout = input_dropout
+        self.max_windows = max_windows
+        self.weights = weights
+
+    @abstractmethod
+    def saliency_loss(self, output: Prediction, target: SaliencyTarget) -> Tensor:
+        """The unweighted loss of the clips' saliency."""
+
+    def embedding(self, dim: int, stream: Stream) -> nn.Module:
+        kind = WordEmbedding if stream == "query" else ClipEmbedding
+        return kind(dim, self.dim, self.input_dropout)
+
+    def losses(self, output: Prediction, batch: Batch, progress: float) -> dict[str, Tensor]:
+        labels = saliency_labels(batch)
+        target = SaliencyTarget(labels, batch.snippet_mask, *draw_pairs(labels, batch.snippet_mask))
+        return {
+            **self.set_losses(output, self._targets(batch, queries=output.spans.shape[2])),
+            "saliency": self.weights.saliency * self.saliency_loss(output, target),
+        }
+
+    def set_losses(self, output: Prediction, targets: Tensor) -> dict[str, Tensor]:
+        """The weighted span, giou and label loss of each decoder layer: `span_0` the first layer's, `span` the last's.
+
+        Args:
+            output: of the network.
+            targets: (B, W, 2) annotated (centre, width) in [0, 1]; NaN rows are none.
+        """
+        layers, samples = output.logits.shape[:2]
+        weights = self.weights
+        matches = match(
+            output.logits.flatten(0, 1),
+            output.spans.flatten(0, 1),
+            targets.repeat(layers, 1, 1),
+            (weights.span, weights.giou, weights.label),
+        )
+        terms = {}
+        for layer in range(layers):
+            mine = matches.of(layer * samples, samples)
+            span, giou = span_losses(output.spans[layer], targets, mine)
+            label = label_loss(output.logits[layer], mine, weights.background)
+            name = "" if layer == layers - 1 else f"_{layer}"
+            terms[f"span{name}"] = weights.span * span
+            terms[f"giou{name}"] = weights.giou * giou
+            terms[f"label{name}"] = weights.label * label
+        return terms
+
+    def decode(self, output: Prediction, batch: Batch, top: int) -> RankedMoments:
+        foreground = output.logits[-1].softmax(dim=-1)[..., 0]
+        scores, order = foreground.topk(min(top, foreground.shape[1]), dim=1)
+        spans = output.spans[-1].gather(1, order[..., None].expand(-1, -1, 2))
+        windows = to_bounds(spans).clamp(0, 1) * batch.duration[:, None, None]
+        return RankedMoments(windows, scores, output.saliency)
+
+    def _targets(self, batch: Batch, queries: int) -> Tensor:
+        """The windows to learn from in this step as (centre, width) (B, W, 2), NaN rows where none."""
+        windows = batch.windows
+        if self.max_windows is not None and windows.shape[1] > self.max_windows:
+            # Absent windows draw −1, so that they are taken last.
+            draw = torch.rand(windows.shape[:2], device=windows.device).masked_fill(windows[..., 0].isnan(), -1)
+            chosen = draw.topk(self.max_windows, dim=1).indices
+            windows = windows.gather(1, chosen[..., None].expand(-1, -1, 2))
+        counts = (~windows[..., 0].isnan()).sum(dim=1)
+        if (counts > queries).any():
+            moment = batch.moments[int(counts.argmax())]
+            raise UserError(
+                f"query {moment.query_id} has {int(counts.max())} windows, more than the predictor's {queries} moment "
+                f"queries: raise predictor.queries or set predictor.max_windows"
+            )
+        return to_spans(windows / batch.duration[:, None, None])

@@ -1,0 +1,55 @@
+"""How features enter a DETR: normalised, placed in time, and projected."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def normalise(features: Tensor) -> Tensor:
+    """Vectors (..., D) at length one; zeros stay zeros."""
+    return features / (torch.linalg.vector_norm(features, dim=-1, keepdim=True) + 1e-5)
+
+
+def endpoints(mask: Tensor) -> Tensor:
+    """Where each clip starts and ends, as a share of its own video: mask (B, L) to (B, L, 2) in [0, 1], padding 0."""
+    start = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    share = torch.stack((start, start + 1), dim=-1) / mask.sum(dim=1)[:, None, None]
+    return share * mask[..., None]
+
+
+def projection(dim: int, hidden: int, dropout: float) -> nn.Sequential:
+    """Two blocks of LayerNorm → dropout → Linear, with a ReLU between them."""
+    return nn.Sequential(
+        nn.LayerNorm(dim),
+        nn.Dropout(dropout),
+        nn.Linear(dim, hidden),
+        nn.ReLU(),
+        nn.LayerNorm(hidden),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, hidden),
+    )
+
+
+class WordEmbedding(nn.Module):
+    """Token features, normalised and projected."""
+
+    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.projection = projection(dim, hidden, dropout)
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """features (B, Q, D) to (B, Q, d)."""
+        return self.projection(normalise(features))
+
+
+class ClipEmbedding(nn.Module):
+    """Clip features, normalised, with the clip's start and end beside them, and projected."""
+
+    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.projection = projection(dim + 2, hidden, dropout)
+
+    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+        """features (B, L, D), of which mask (B, L) is valid, to (B, L, d)."""
+        return self.projection(torch.cat((normalise(features), endpoints(mask)), dim=-1))

@@ -1,0 +1,126 @@
+"""The transformer pieces that the DETR predictors are made of. Post-norm throughout; masks are True where valid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.models.attention import attend
+
+Activation = Callable[[], nn.Module]
+
+
+class MultiheadAttention(nn.Module):
+    """Attention with projected inputs and output (Vaswani et al. 2017), initialised as torch's."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.inputs = nn.Linear(dim, 3 * dim)
+        self.output = nn.Linear(dim, dim)
+        nn.init.zeros_(self.inputs.bias)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor | None) -> Tensor:
+        """query (B, N, d) over key and value (B, M, d), of which key_mask (B, M) is valid (None: all); (B, N, d)."""
+        weights, biases = self.inputs.weight.chunk(3), self.inputs.bias.chunk(3)
+        query, key, value = map(F.linear, (query, key, value), weights, biases)
+        dropout = self.dropout if self.training else 0.0
+        return self.output(attend(query, key, value, key_mask, self.heads, dropout))
+
+
+def feed_forward(dim: int, width: int, activation: Activation, dropout: float) -> nn.Sequential:
+    """Linear → activation → dropout → Linear, `width` numbers in between."""
+    return nn.Sequential(nn.Linear(dim, width), activation(), nn.Dropout(dropout), nn.Linear(width, dim))
+
+
+def mlp(dim: int, out: int, layers: int) -> nn.Sequential:
+    """`layers` Linear layers, d → d → … → `out`, ReLU between them."""
+    hidden = [part for _ in range(layers - 1) for part in (nn.Linear(dim, dim), nn.ReLU())]
+    return nn.Sequential(*hidden, nn.Linear(dim, out))
+
+
+def logit(x: Tensor, eps: float = 1e-3) -> Tensor:
+    """The inverse of the sigmoid, finite on all of [0, 1]: log(max(x, eps) / max(1 − x, eps))."""
+    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))
+
+
+def initialise(network: nn.Module) -> None:
+    """Xavier-uniform weights for every matrix of a network; vectors keep what they have."""
+    for parameter in network.parameters():
+        if parameter.dim() > 1:
+            nn.init.xavier_uniform_(parameter)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and a feed-forward, each with its residual and LayerNorm."""
+
+    def __init__(self, dim: int, heads: int, width: int, activation: Activation, dropout: float) -> None:
+        super().__init__()
+        self.attention = MultiheadAttention(dim, heads, dropout)
+        self.feed_forward = feed_forward(dim, width, activation, dropout)
+        self.attention_norm = nn.LayerNorm(dim)
+        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, position: Tensor, mask: Tensor) -> Tensor:
+        """x (B, N, d) at position (B, N, d), of which mask (B, N) is valid; gives (B, N, d)."""
+        placed = x + position
+        x = self.attention_norm(x + self.dropout(self.attention(placed, placed, x, mask)))
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+
+
+class TextToVideoLayer(EncoderLayer):
+    """QD-DETR's cross-attention from clips to words. Its second residual starts before the first LayerNorm."""
+
+    def forward(self, x: Tensor, position: Tensor, words: Tensor, words_mask: Tensor) -> Tensor:  # type: ignore[override]
+        """x (B, L, d) at position (B, L, d) attends to words (B, Q, d), of which words_mask (B, Q) is valid."""
+        attended = x + self.dropout(self.attention(x + position, words, words, words_mask))
+        return self.feed_forward_norm(attended + self.dropout(self.feed_forward(self.attention_norm(attended))))
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention among the moment queries, cross-attention to the memory, a feed-forward (Carion et al. 2020)."""
+
+    def __init__(self, dim: int, heads: int, width: int, activation: Activation, dropout: float) -> None:
+        super().__init__()
+        self.self_attention = MultiheadAttention(dim, heads, dropout)
+        self.cross_attention = MultiheadAttention(dim, heads, dropout)
+        self.feed_forward = feed_forward(dim, width, activation, dropout)
+        self.self_norm = nn.LayerNorm(dim)
+        self.cross_norm = nn.LayerNorm(dim)
+        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, content: Tensor, query_position: Tensor, memory: Tensor, position: Tensor, memory_mask: Tensor
+    ) -> Tensor:
+        """content (B, N, d) of the moment queries over memory (B, M, d) at position (B, M, d); gives (B, N, d)."""
+        placed = content + query_position
+        content = self.self_norm(content + self.dropout(self.self_attention(placed, placed, content, None)))
+        attended = self.cross_attention(content + query_position, memory + position, memory, memory_mask)
+        content = self.cross_norm(content + self.dropout(attended))
+        return self.feed_forward_norm(content + self.dropout(self.feed_forward(content)))
+
+
+class Decoder(nn.Module):
+    """Layers that refine the moment queries, and one LayerNorm that each layer's result goes through."""
+
+    def __init__(self, dim: int, heads: int, width: int, layers: int, activation: Activation, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(DecoderLayer(dim, heads, width, activation, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(dim)
+        initialise(self)
+
+    def forward(self, queries: Tensor, memory: Tensor, position: Tensor, memory_mask: Tensor) -> Tensor:
+        """queries (B, N, d) over memory (B, M, d) at position (B, M, d); gives (layers, B, N, d)."""
+        content = torch.zeros_like(queries)
+        contents = []
+        for layer in self.layers:
+            content = layer(content, queries, memory, position, memory_mask)
+            contents.append(self.norm(content))
+        return torch.stack(contents)

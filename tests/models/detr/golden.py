@@ -1,0 +1,88 @@
+"""The published networks' numbers, and this project's networks with their weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from src.models.detr.detr import DETR, Prediction, SaliencyTarget, Weights
+from src.models.detr.moment_detr import MomentDETR
+from src.models.detr.published import rename
+from src.models.detr.qd_detr import QDDETR
+
+KINDS: dict[str, type[DETR]] = {"qd_detr": QDDETR, "moment_detr": MomentDETR}
+
+
+def build(kind: str, dim: int, **changes: object) -> DETR:
+    settings: dict[str, object] = {
+        "dim": dim,
+        "heads": 8,
+        "layers": 2,
+        "feed_forward": 128,
+        "queries": 10,
+        "dropout": 0.0,
+        "input_dropout": 0.0,
+        "max_windows": None,
+        "weights": Weights(),
+    }
+    return KINDS[kind](**{**settings, **changes})  # type: ignore[arg-type]
+
+
+@dataclass
+class Golden:
+    numbers: dict[str, Tensor]
+    network: nn.ModuleDict
+
+    @property
+    def predictor(self) -> DETR:
+        return self.network["predictor"]  # type: ignore[return-value]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.numbers[name]
+
+    @property
+    def video_mask(self) -> Tensor:
+        return torch.arange(self["input/video"].shape[1]) < self["input/video_length"][:, None]
+
+    @property
+    def query_mask(self) -> Tensor:
+        return torch.arange(self["input/query"].shape[1]) < self["input/query_length"][:, None]
+
+    @property
+    def target(self) -> SaliencyTarget:
+        pairs = self["input/saliency_positive"], self["input/saliency_negative"]
+        return SaliencyTarget(self["input/saliency"], self.video_mask, *pairs)
+
+    def run(self, samples: slice = slice(None), clips: int | None = None, words: int | None = None) -> Prediction:
+        """The network's output for some of the samples, their padding cut to so many clips and words."""
+        video = self.network["embed_video"].projection(self["input/video"][samples, :clips])
+        query = self.network["embed_query"].projection(self["input/query"][samples, :words])
+        return self.predictor(video, self.video_mask[samples, :clips], query, self.query_mask[samples, :words])
+
+    def parameter(self, published: str) -> nn.Parameter:
+        return self.network.get_parameter(rename(published))
+
+
+def load(shared: Path, kind: str) -> Golden:
+    with np.load(shared / "parity" / f"{kind}.npz") as file:
+        numbers = {name: torch.from_numpy(file[name]) for name in file.files}
+    predictor = build(kind, dim=numbers["weight/class_embed.weight"].shape[1])
+    clip_dim, word_dim = numbers["input/video"].shape[2], numbers["input/query"].shape[2]
+    network = nn.ModuleDict(
+        {
+            "embed_video": predictor.embedding(clip_dim - 2, "video"),
+            "embed_query": predictor.embedding(word_dim, "query"),
+            "predictor": predictor,
+        }
+    )
+    golden = Golden(numbers, network)
+    published = [name.removeprefix("weight/") for name in numbers if name.startswith("weight/")]
+    with torch.no_grad():
+        for name in published:
+            golden.parameter(name).copy_(numbers[f"weight/{name}"])
+    assert {rename(name) for name in published} == set(network.state_dict())
+    return golden
