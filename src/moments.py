@@ -5,6 +5,7 @@ A video of T seconds and L snippets: snippet i covers [i/L·T, (i+1)/L·T). Pure
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -42,15 +43,23 @@ def seconds_to_snippets(window: tuple[float, float], length: int, duration: floa
     """The inclusive (first, last) snippets whose seconds overlap `window` most; the first in row order on a tie.
 
     Args:
-        window: (start, end) in seconds, within the video.
+        window: (start, end) in seconds, 0 <= start < end <= duration.
         length: number of snippets, >= 1.
         duration: of the video, in seconds, > 0.
     """
-    edges = torch.arange(length + 1, dtype=torch.float64) * (duration / length)
-    spans = torch.stack(torch.broadcast_tensors(edges[:-1, None], edges[None, 1:]), dim=-1)
-    overlap = iou(spans, torch.tensor(window, dtype=torch.float64)).triu()
-    best = int(overlap.flatten().argmax())
-    return best // length, best % length
+    start, end = (min(max(second * length / duration, 0.0), float(length)) for second in window)
+    # An edge further out than the snippet that holds it only adds to the union, one further in only takes from the
+    # overlap: the best edges are those on either side of the window's own.
+    firsts = sorted({min(math.floor(start), length - 1), min(math.ceil(start), length - 1)})
+    lasts = sorted({max(math.floor(end) - 1, 0), max(math.ceil(end) - 1, 0)})
+    best, most = (firsts[0], max(lasts[-1], firsts[0])), -1.0
+    for first in firsts:
+        for last in lasts:
+            overlap = min(end, last + 1) - max(start, first)
+            union = max(end, last + 1) - min(start, first)
+            if last >= first and overlap / union > most:
+                best, most = (first, last), overlap / union
+    return best
 
 
 def pool(features: Tensor, limit: int, how: Pooling) -> Tensor:

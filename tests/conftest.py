@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("tea", deadline=None)
+settings.load_profile("tea")
 
 
 @pytest.fixture(scope="session")
