@@ -1,0 +1,163 @@
+"""Annotated moments and the stores of their features, as batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import lightning
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from src.data.batch import Batch, Sample, collate
+from src.data.records import Moment, Window
+from src.data.sampler import BatchSampler
+from src.data.store import Store
+from src.moments import align_narratives, seconds_to_snippets
+
+
+class Stores(NamedTuple):
+    """Where the features of moments are read from. `video` and `narrative` are None where the network reads none."""
+
+    query: Store  # words of each query sentence, with `unknown` flags
+    video: Store | None  # snippets of each video
+    narrative: Store | None  # sentences of each video, with their `times`
+
+
+class Snippets(NamedTuple):
+    """How a video is cut into snippets where there are no video features to say so, and how narratives fall in them."""
+
+    seconds: float  # length of one snippet
+    most: int  # a longer video is cut into this many instead
+    fill: Literal["nearest", "zero"]  # what a snippet without a narrative takes
+
+
+class MomentDataset(Dataset[Batch]):
+    """Batches of one split, by lists of sample indices.
+
+    Args:
+        moments: of the split.
+        stores: of their features.
+        snippets: see `Snippets`.
+        every_window: make a sample of each window of a query, for training; otherwise one sample a query.
+    """
+
+    def __init__(self, moments: Sequence[Moment], stores: Stores, snippets: Snippets, every_window: bool) -> None:
+        self.samples: list[tuple[Moment, Window]] = [
+            (moment, window)
+            for moment in moments
+            for window in (moment.windows if every_window else moment.windows[:1])
+        ]
+        self.stores = stores
+        self.snippets = snippets
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, indices: list[int]) -> Batch:
+        return collate([self._sample(*self.samples[index]) for index in indices])
+
+    def lengths(self) -> list[int]:
+        """Number of snippets of each sample."""
+        of_video = {moment.video: self._length(moment) for moment, _ in self.samples}
+        return [of_video[moment.video] for moment, _ in self.samples]
+
+    def check(self) -> None:
+        """Raise a UserError if a store lacks a video or a query of this split."""
+        for store, keys in (
+            (self.stores.video, {moment.video for moment, _ in self.samples}),
+            (self.stores.narrative, {moment.video for moment, _ in self.samples}),
+            (self.stores.query, {moment.query for moment, _ in self.samples}),
+        ):
+            if store is not None:
+                store.require(keys)
+
+    def _length(self, moment: Moment) -> int:
+        if self.stores.video is not None:
+            return self.stores.video.count(moment.video)
+        # Rounded first: 150 s in snippets of 2 s are 75, also where the division says 75.00000000000001.
+        return max(1, min(self.snippets.most, math.ceil(round(moment.duration / self.snippets.seconds, 6))))
+
+    def _sample(self, moment: Moment, window: Window) -> Sample:
+        length = self._length(moment)
+        words = self.stores.query[moment.query]
+        return Sample(
+            moment=moment,
+            video=self.stores.video[moment.video]["features"].float() if self.stores.video is not None else None,
+            narrative=self._narrative(moment, length),
+            length=length,
+            query=words["features"].float(),
+            unknown=words["unknown"],
+            target=seconds_to_snippets(window, length, moment.duration),
+        )
+
+    def _narrative(self, moment: Moment, length: int) -> Tensor | None:
+        if self.stores.narrative is None:
+            return None
+        rows = self.stores.narrative[moment.video]
+        vectors = rows["features"].float()
+        return align_narratives(rows["times"], vectors, length, moment.duration, self.snippets.fill)
+
+
+class MomentDataModule(lightning.LightningDataModule):
+    """The training, validation and test batches of a data set.
+
+    Args:
+        train, val: moments.
+        tests: moments of each test split, by name.
+        stores, snippets: see `MomentDataset`.
+        batch_size, eval_batch_size: queries a batch of one process.
+        workers: processes that load batches; 0 loads in the calling one.
+        bucket: see `BatchSampler`.
+        seed: of the order of the training samples.
+    """
+
+    def __init__(
+        self,
+        train: Sequence[Moment],
+        val: Sequence[Moment],
+        tests: dict[str, Sequence[Moment]],
+        stores: Stores,
+        snippets: Snippets,
+        batch_size: int,
+        eval_batch_size: int,
+        workers: int,
+        bucket: bool,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.train = MomentDataset(train, stores, snippets, every_window=True)
+        self.val = MomentDataset(val, stores, snippets, every_window=False)
+        self.tests = {
+            name: MomentDataset(moments, stores, snippets, every_window=False) for name, moments in tests.items()
+        }
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.workers = workers
+        self.bucket = bucket
+        self.seed = seed
+        for dataset in (self.train, self.val, *self.tests.values()):
+            dataset.check()
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return self._loader(self.train, self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return self._loader(self.val, self.eval_batch_size, shuffle=False)
+
+    def test_dataloader(self) -> list[DataLoader[Batch]]:
+        return [self._loader(dataset, self.eval_batch_size, shuffle=False) for dataset in self.tests.values()]
+
+    def _loader(self, dataset: MomentDataset, size: int, shuffle: bool) -> DataLoader[Batch]:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sampler = BatchSampler(dataset.lengths(), size, shuffle, self.bucket and shuffle, self.seed, rank, world)
+        return DataLoader(
+            dataset,
+            sampler=sampler,
+            batch_size=None,  # the sampler deals out whole batches
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0 and shuffle,
+            pin_memory=torch.cuda.is_available(),
+        )
