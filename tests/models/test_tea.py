@@ -1,0 +1,125 @@
+"""The network composed of its parts."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from src.data.batch import collate
+from src.models.mergers import Add, ConcatMLP, CrossAttention, Merger, NarrativeOnly, VideoOnly
+from src.models.paragraph import ParagraphQuery
+from src.models.span.predictor import SpanOutput, SpanPredictor
+from src.models.tea import Network, parameter_groups
+from tests.models.samples import sample
+
+VIDEO, TEXT, HIDDEN = 12, 10, 16
+MERGERS = {
+    "none": lambda: VideoOnly(HIDDEN),
+    "narrative_only": lambda: NarrativeOnly(HIDDEN),
+    "add": lambda: Add(HIDDEN),
+    "attention": lambda: CrossAttention(HIDDEN, 4, 0.2),
+    "concat_mlp": lambda: ConcatMLP(HIDDEN, 0.2),
+}
+
+
+def predictor() -> SpanPredictor:
+    return SpanPredictor(HIDDEN, 4, 0.2, "bilinear", 1, 5.0, 0.1, "paper", (0.3, 0.7), 0.5)
+
+
+def network(merger: Merger, paragraph: bool = True, supervise: str = "fused") -> Network:
+    span = predictor()
+    branch = ParagraphQuery(span, TEXT, 0.5, supervise, True) if paragraph else None  # type: ignore[arg-type]
+    return Network(span, merger, branch, VIDEO if merger.uses_video else None, TEXT)
+
+
+@pytest.mark.parametrize("name", MERGERS)
+@pytest.mark.parametrize("paragraph", [False, True])
+def test_every_composition_learns_with_all_its_weights(name: str, paragraph: bool) -> None:
+    torch.manual_seed(0)
+    net = network(MERGERS[name](), paragraph)
+    batch = collate([sample(1, 20, 5), sample(2, 9, 3)])
+    loss = torch.stack(list(net.predictor.losses(net(batch), batch, 0.2).values())).sum()
+    loss.backward()
+    assert loss.isfinite()
+    for parameter_name, parameter in net.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+
+
+@pytest.mark.parametrize("name", MERGERS)
+def test_a_sample_is_the_same_alone_and_in_any_batch(name: str) -> None:
+    torch.manual_seed(0)
+    net = network(MERGERS[name]()).eval()
+    samples = [sample(1, 33, 7), sample(2, 1, 1), sample(3, 128, 2), sample(4, 17, 12)]
+    together: SpanOutput = net(collate(samples))
+    for i, one in enumerate(samples):
+        alone: SpanOutput = net(collate([one]))
+        for side in ("start", "end"):
+            torch.testing.assert_close(
+                getattr(alone.boundaries, side)[0],
+                getattr(together.boundaries, side)[i, : one.length],
+                atol=1e-5,
+                rtol=0,
+            )
+
+
+def test_fused_scores_are_the_weighted_sum_of_both_branches() -> None:
+    torch.manual_seed(0)
+    net = network(ConcatMLP(HIDDEN, 0.2)).eval()
+    batch = collate([sample(1, 20, 5), sample(2, 9, 3)])
+    fused: SpanOutput = net(batch)
+    branch, net.paragraph = net.paragraph, None
+    assert branch is not None
+    video: SpanOutput = net(batch)
+    words = torch.where(batch.unknown[..., None], net.unknown_word, batch.query)
+    paragraph: SpanOutput = branch.network(
+        branch.embed_narrative(batch.narrative, batch.snippet_mask),
+        batch.snippet_mask,
+        branch.embed_query(words, batch.query_mask),
+        batch.query_mask,
+    )
+    expected = video.boundaries.start.exp() + 0.5 * paragraph.boundaries.start.exp()
+    torch.testing.assert_close(fused.boundaries.start.exp() * 1.5, expected)
+    torch.testing.assert_close(fused.boundaries.start.exp().sum(dim=1), torch.ones(2))
+
+
+def test_eq_15_supervises_what_it_is_told_to() -> None:
+    torch.manual_seed(0)
+    batch = collate([sample(1, 20, 5), sample(2, 9, 3)])
+    counts = {}
+    for supervise in ("fused", "video", "both"):
+        net = network(Add(HIDDEN), supervise=supervise)
+        output: SpanOutput = net(batch)
+        counts[supervise] = len(output.supervised)
+        terms = net.predictor.losses(output, batch, 0.0)
+        gradient = torch.autograd.grad(
+            terms["localisation"], net.paragraph.embed_narrative.linear.weight, allow_unused=True
+        )[0]  # type: ignore[union-attr]
+        assert (gradient is None) == (supervise == "video")
+    assert counts == {"fused": 1, "video": 1, "both": 2}
+
+
+def test_decoded_moments_lie_in_the_video_and_do_not_crowd() -> None:
+    torch.manual_seed(0)
+    net = network(ConcatMLP(HIDDEN, 0.2)).eval()
+    batch = collate([sample(1, 40, 5), sample(2, 2, 3)])
+    ranked = net.predictor.decode(net(batch), batch, top=5)
+    assert ranked.windows.shape == (2, 5, 2)
+    first = ranked.windows[0]
+    assert (first[:, 0] < first[:, 1]).all()
+    assert (first >= 0).all()
+    assert (first <= batch.duration[0]).all()
+    assert (ranked.scores[0].diff() <= 0).all()
+    # Two snippets have three spans, of which the wide one overlaps the others by half: at most three are left.
+    assert ranked.windows[1].isnan().any(dim=1).sum() >= 2
+
+
+def test_vectors_are_not_decayed() -> None:
+    net = network(ConcatMLP(HIDDEN, 0.2))
+    matrices, vectors = parameter_groups(net)
+    assert vectors["weight_decay"] == 0
+    assert all(parameter.ndim == 1 for parameter in vectors["params"])
+    assert sum(len(group["params"]) for group in (matrices, vectors)) == len(list(net.parameters()))
+    assert math.prod(net.unknown_word.shape) == TEXT
