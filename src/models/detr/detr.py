@@ -46,7 +46,7 @@ class SaliencyTarget:
 
 @dataclass
 class Weights:
-    """Of the loss terms. The first three also price a pair in the matching; `background` weighs its class in `label`."""
+    """Of the loss terms. The first three also price a pair in matching; `background` is a class weight of `label`."""
 
     span: float = 10.0
     giou: float = 1.0
@@ -60,15 +60,15 @@ class DETR(Predictor):
     """Predicts a set of moments, each with its probability, and learns by matching them to the annotated windows.
 
     Args:
-        dim: d, the hidden size.
+        hidden: d, the hidden size.
         input_dropout: of the input projections.
         max_windows: at most so many windows of a query are learned from in a step, drawn at random; None: all.
         weights: of the losses.
     """
 
-    def __init__(self, dim: int, input_dropout: float, max_windows: int | None, weights: Weights) -> None:
+    def __init__(self, hidden: int, input_dropout: float, max_windows: int | None, weights: Weights) -> None:
         super().__init__()
-        self.dim = dim
+        self.hidden = hidden
         self.input_dropout = input_dropout
         self.max_windows = max_windows
         self.weights = weights
@@ -79,7 +79,7 @@ class DETR(Predictor):
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
         kind = WordEmbedding if stream == "query" else ClipEmbedding
-        return kind(dim, self.dim, self.input_dropout)
+        return kind(dim, self.hidden, self.input_dropout)
 
     def losses(self, output: Prediction, batch: Batch, progress: float) -> dict[str, Tensor]:
         labels = saliency_labels(batch)

@@ -16,7 +16,7 @@ class MomentDETR(DETR):
 
     def __init__(
         self,
-        dim: int,
+        hidden: int,
         heads: int,
         layers: int,
         feed_forward: int,
@@ -26,19 +26,19 @@ class MomentDETR(DETR):
         max_windows: int | None,
         weights: Weights,
     ) -> None:
-        super().__init__(dim, input_dropout, max_windows, weights)
-        self.encoder = nn.ModuleList(EncoderLayer(dim, heads, feed_forward, nn.ReLU, dropout) for _ in range(layers))
+        super().__init__(hidden, input_dropout, max_windows, weights)
+        self.encoder = nn.ModuleList(EncoderLayer(hidden, heads, feed_forward, nn.ReLU, dropout) for _ in range(layers))
         initialise(self)
-        self.decoder = Decoder(dim, heads, feed_forward, layers, nn.ReLU, dropout)
-        self.queries = nn.Parameter(torch.randn(queries, dim))
-        self.label = nn.Linear(dim, 2)
-        self.span = mlp(dim, 2, layers=3)
-        self.saliency = nn.Linear(dim, 1)
+        self.decoder = Decoder(hidden, heads, feed_forward, layers, nn.ReLU, dropout)
+        self.queries = nn.Parameter(torch.randn(queries, hidden))
+        self.label = nn.Linear(hidden, 2)
+        self.span = mlp(hidden, 2, layers=3)
+        self.saliency = nn.Linear(hidden, 1)
 
     def forward(self, video: Tensor, video_mask: Tensor, query: Tensor, query_mask: Tensor) -> Prediction:
         x = torch.cat((video, query), dim=1)
         mask = torch.cat((video_mask, query_mask), dim=1)
-        position = torch.cat((clip_code(video_mask, self.dim), torch.zeros_like(query)), dim=1)
+        position = torch.cat((clip_code(video_mask, self.hidden), torch.zeros_like(query)), dim=1)
         for layer in self.encoder:
             x = layer(x, position, mask)
         contents = self.decoder(self.queries.expand(len(video), -1, -1), x, position, mask)

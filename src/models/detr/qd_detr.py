@@ -19,7 +19,7 @@ class QDDETR(DETR):
     """Clips read the words, then each other beside a global token; anchors read the clips.
 
     Args:
-        dim: d, the hidden size.
+        hidden: d, the hidden size.
         heads: of every attention; divides d.
         layers: of each of the three stacks.
         feed_forward: hidden width of the feed-forward parts.
@@ -30,7 +30,7 @@ class QDDETR(DETR):
 
     def __init__(
         self,
-        dim: int,
+        hidden: int,
         heads: int,
         layers: int,
         feed_forward: int,
@@ -40,59 +40,62 @@ class QDDETR(DETR):
         max_windows: int | None,
         weights: Weights,
     ) -> None:
-        super().__init__(dim, input_dropout, max_windows, weights)
-        sizes = (dim, heads, feed_forward, nn.PReLU, dropout)
+        super().__init__(hidden, input_dropout, max_windows, weights)
+        sizes = (hidden, heads, feed_forward, nn.PReLU, dropout)
         self.text_to_video = nn.ModuleList(TextToVideoLayer(*sizes) for _ in range(layers))
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(layers))
         initialise(self)
-        self.decoder = AnchorDecoder(dim, heads, feed_forward, layers, nn.PReLU, dropout)
+        self.decoder = AnchorDecoder(hidden, heads, feed_forward, layers, nn.PReLU, dropout)
 
-        self.global_token = nn.Parameter(torch.randn(dim))
-        self.global_position = nn.Parameter(torch.randn(dim))
+        self.global_token = nn.Parameter(torch.randn(hidden))
+        self.global_position = nn.Parameter(torch.randn(hidden))
         self.queries = nn.Parameter(torch.randn(queries, 2))
-        self.label = nn.Linear(dim, 2)
-        self.span = mlp(dim, 2, layers=3)
-        self.clip_saliency = nn.Linear(dim, dim)
-        self.global_saliency = nn.Linear(dim, dim)
+        self.label = nn.Linear(hidden, 2)
+        self.span = mlp(hidden, 2, layers=3)
+        self.clip_saliency = nn.Linear(hidden, hidden)
+        self.global_saliency = nn.Linear(hidden, hidden)
 
     def forward(self, video: Tensor, video_mask: Tensor, query: Tensor, query_mask: Tensor) -> Prediction:
-        position = clip_code(video_mask, self.dim)
-        whole, clips = self._encode(video, position, video_mask, query, query_mask)
-        anchors = self.queries.sigmoid().expand(len(video), -1, -1)
-        contents, anchors = self.decoder(anchors, clips, position, video_mask)
+        samples = len(video)
+        clips, mask, words, words_mask = self._pairings(video, video_mask, query, query_mask)
+        position = clip_code(mask, self.hidden)
+        whole, memory = self._encode(clips, position, mask, words, words_mask)
+        saliency = self._saliency(whole, memory)
+
+        anchors = self.queries.sigmoid().expand(samples, -1, -1)
+        contents, anchors = self.decoder(anchors, memory[:samples], position[:samples], video_mask)
         return Prediction(
             logits=self.label(contents),
             spans=(self.span(contents) + logit(anchors)).sigmoid(),
-            saliency=self._saliency(whole, clips),
-            negative=self._negative(video, position, video_mask, query, query_mask),
+            saliency=saliency[:samples],
+            negative=saliency[samples:] if len(saliency) > samples else None,
         )
 
+    def _pairings(
+        self, video: Tensor, video_mask: Tensor, query: Tensor, query_mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The batch; in training, where it holds another query, followed by each video with the next sample's words."""
+        if not self.training or len(video) == 1:
+            return video, video_mask, query, query_mask
+        words, words_mask = (torch.cat((x, x.roll(-1, dims=0))) for x in (query, query_mask))
+        return video.repeat(2, 1, 1), video_mask.repeat(2, 1), words, words_mask
+
     def _encode(
-        self, clips: Tensor, position: Tensor, clip_mask: Tensor, words: Tensor, word_mask: Tensor
+        self, clips: Tensor, position: Tensor, mask: Tensor, words: Tensor, words_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The global memory (B, d) and the clip memory (B, L, d)."""
         for layer in self.text_to_video:
-            clips = layer(clips, position, words, word_mask)
+            clips = layer(clips, position, words, words_mask)
         x = _prepend(self.global_token, clips)
-        placed = _prepend(self.global_position, position)
-        mask = F.pad(clip_mask, (1, 0), value=True)
+        position = _prepend(self.global_position, position)
+        mask = F.pad(mask, (1, 0), value=True)
         for layer in self.encoder:
-            x = layer(x, placed, mask)
+            x = layer(x, position, mask)
         return x[:, 0], x[:, 1:]
 
     def _saliency(self, whole: Tensor, clips: Tensor) -> Tensor:
         agreement = self.clip_saliency(clips) * self.global_saliency(whole)[:, None]
-        return agreement.sum(dim=-1) / math.sqrt(self.dim)
-
-    def _negative(
-        self, video: Tensor, position: Tensor, video_mask: Tensor, query: Tensor, query_mask: Tensor
-    ) -> Tensor | None:
-        """The saliency of each video with the next sample's words, in training; None in a batch of one."""
-        if not self.training or len(video) == 1:
-            return None
-        return self._saliency(
-            *self._encode(video, position, video_mask, query.roll(-1, dims=0), query_mask.roll(-1, dims=0))
-        )
+        return agreement.sum(dim=-1) / math.sqrt(self.hidden)
 
     def saliency_loss(self, output: Prediction, target: SaliencyTarget) -> Tensor:
         loss = margin_loss(output.saliency, target.positive, target.negative, self.weights.margin)

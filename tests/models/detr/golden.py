@@ -17,9 +17,9 @@ from src.models.detr.qd_detr import QDDETR
 KINDS: dict[str, type[DETR]] = {"qd_detr": QDDETR, "moment_detr": MomentDETR}
 
 
-def build(kind: str, dim: int, **changes: object) -> DETR:
+def build(kind: str, hidden: int, **changes: object) -> DETR:
     settings: dict[str, object] = {
-        "dim": dim,
+        "hidden": hidden,
         "heads": 8,
         "layers": 2,
         "feed_forward": 128,
@@ -70,7 +70,7 @@ class Golden:
 def load(shared: Path, kind: str) -> Golden:
     with np.load(shared / "parity" / f"{kind}.npz") as file:
         numbers = {name: torch.from_numpy(file[name]) for name in file.files}
-    predictor = build(kind, dim=numbers["weight/class_embed.weight"].shape[1])
+    predictor = build(kind, hidden=numbers["weight/class_embed.weight"].shape[1])
     clip_dim, word_dim = numbers["input/video"].shape[2], numbers["input/query"].shape[2]
     network = nn.ModuleDict(
         {

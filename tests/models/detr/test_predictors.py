@@ -34,7 +34,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 def network(kind: str, **changes: object) -> Network:
     torch.manual_seed(0)
-    return Network(build(kind, **{"dim": 32, "queries": 4, "dropout": 0.1, "input_dropout": 0.5, **changes}))
+    return Network(build(kind, **{"hidden": 32, "queries": 4, "dropout": 0.1, "input_dropout": 0.5, **changes}))
 
 
 def train_step(model: Network, data: Batch) -> dict[str, torch.Tensor]:
@@ -139,7 +139,7 @@ def test_a_sample_ranks_the_same_alone_and_in_a_batch(kind: str) -> None:
 
 
 def test_features_are_used_by_direction_and_clips_by_place() -> None:
-    embed = build("qd_detr", dim=32).embedding(DIM, "video").eval()
+    embed = build("qd_detr", hidden=32).embedding(DIM, "video").eval()
     features, mask = torch.randn(1, 6, DIM), torch.ones(1, 6, dtype=torch.bool)
     torch.testing.assert_close(embed(7 * features, mask), embed(features, mask), atol=1e-4, rtol=0.0)
     same = features[:, :1].expand(1, 6, DIM)

@@ -1,0 +1,110 @@
+"""A training step of QD-DETR and Moment-DETR against torch's own nn.Transformer of the same layers and sizes.
+
+    python -m benchmarks.detr_step
+
+Both sides are run in turn and each pair of runs gives a ratio, so that whatever else the machine does falls on both.
+A step is forward, loss, backward and AdamW. nn.Transformer has as many layers of each kind, the same sequence lengths,
+and the sum of its output as its loss; where QD-DETR encodes a batch twice (its negative pairs), so does it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from tqdm import trange
+
+from src.data.batch import Batch, Sample, collate
+from src.data.records import Moment
+from src.models.detr.detr import DETR, Weights
+from src.models.detr.moment_detr import MomentDETR
+from src.models.detr.qd_detr import QDDETR
+
+BATCH, CLIPS, WORDS, QUERIES = 32, 75, 20, 10
+HIDDEN, HEADS, LAYERS, WIDTH, DROPOUT = 256, 8, 2, 1024, 0.1
+
+Step = Callable[[], None]
+
+
+def ground_truth() -> Batch:
+    windows = [((float(i), i + 40.0),) for i in range(BATCH)]
+    moments = [Moment(str(i), str(i), "a query", window, 2.0 * CLIPS) for i, window in enumerate(windows)]
+    unknown = torch.zeros(WORDS, dtype=torch.bool)
+    return collate([Sample(m, None, None, CLIPS, torch.zeros(WORDS, 1), unknown, (0, 0)) for m in moments])
+
+
+def step_of(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss().backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 0.1)
+        optimizer.step()
+
+    return step
+
+
+def detr_step(kind: type[DETR]) -> Step:
+    network = kind(HIDDEN, HEADS, LAYERS, WIDTH, QUERIES, DROPOUT, 0.5, 5, Weights())  # type: ignore[call-arg]
+    batch = ground_truth()
+    video, query = torch.randn(BATCH, CLIPS, HIDDEN), torch.randn(BATCH, WORDS, HIDDEN)
+
+    def loss() -> Tensor:
+        output = network(video, batch.snippet_mask, query, batch.query_mask)
+        return torch.stack(list(network.losses(output, batch, 0.0).values())).sum()
+
+    return step_of(network, loss)
+
+
+def torch_step(encoder_layers: int, length: int, encodings: int) -> Step:
+    network = nn.Transformer(HIDDEN, HEADS, encoder_layers, LAYERS, WIDTH, DROPOUT, batch_first=True)
+    sequence, queries = torch.randn(BATCH, length, HIDDEN), torch.randn(BATCH, QUERIES, HIDDEN)
+    padding = torch.zeros(BATCH, length, dtype=torch.bool)
+
+    def loss() -> Tensor:
+        total = network(sequence, queries, src_key_padding_mask=padding, memory_key_padding_mask=padding).sum()
+        for _ in range(encodings - 1):
+            total = total + network.encoder(sequence, src_key_padding_mask=padding).sum()
+        return total
+
+    return step_of(network, loss)
+
+
+def seconds(step: Step) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=30, help="pairs of steps")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    rivals = {
+        # Clips and the global token; the text-to-video stage counts as encoder layers.
+        "QD-DETR": (detr_step(QDDETR), torch_step(2 * LAYERS, CLIPS + 1, encodings=2)),
+        "Moment-DETR": (detr_step(MomentDETR), torch_step(LAYERS, CLIPS + WORDS, encodings=1)),
+    }
+    for name, (ours, theirs) in rivals.items():
+        for step in (ours, theirs) * 2:
+            step()
+        pairs = [(seconds(ours), seconds(theirs)) for _ in trange(arguments.runs, desc=name, leave=False)]
+        ratios = sorted(ours / theirs for ours, theirs in pairs)
+        least, most = ratios[len(ratios) // 10], ratios[-1 - len(ratios) // 10]
+        ours_ms, theirs_ms = (1000 * statistics.median(side) for side in zip(*pairs, strict=True))
+        print(
+            f"{name}: {ours_ms:.0f} ms, nn.Transformer {theirs_ms:.0f} ms, "
+            f"ratio {statistics.median(ratios):.2f} (10 to 90 %: {least:.2f} to {most:.2f})"
+        )
+
+
+if __name__ == "__main__":
+    main()
