@@ -1,0 +1,70 @@
+"""QVHighlights (Lei et al., 2021): JSON Lines, a query a line, with several windows and the saliency of its clips.
+
+`{"qid", "query", "duration", "vid", "relevant_windows": [[start, end], ...], "relevant_clip_ids": [clip, ...],
+"saliency_scores": [[score, score, score], ...]}`, seconds; clip k is [2k, 2k + 2) s; a score is 0 (low) to 4 (high).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from src.data.annotations.reading import Annotation, annotation, columns, field, number, parse_json, read_text, window
+from src.errors import UserError
+
+CLIP_SECONDS = 2.0
+
+
+def source(video: str) -> str:
+    """The YouTube video that a `YOUTUBE-ID_START_END` excerpt was cut from. Two excerpts of one source look alike."""
+    return video.rsplit("_", 2)[0]
+
+
+@dataclass(frozen=True)
+class QvHighlights:
+    """Args:
+    file: a JSON Lines file with ground truth (the published test file has none).
+    """
+
+    file: str
+
+    def __call__(self) -> Iterator[Annotation]:
+        path = Path(self.file)
+        for line_number, line in enumerate(read_text(path).rstrip().splitlines(), start=1):
+            where = f"{path}:{line_number}"
+            record = parse_json(line, where)
+            video = field(record, "vid", where)
+            if not isinstance(video, str) or video.count("_") < 2:
+                raise UserError(f"{where}: vid must read YOUTUBE-ID_START_END, found {video!r}")
+            windows = field(record, "relevant_windows", where)
+            if not isinstance(windows, list):
+                raise UserError(f"{where}: relevant_windows must be a list, found {windows!r}")
+            duration = number(field(record, "duration", where), "the duration", where)
+            rated = [
+                (_clip(clip, duration, where), _mean(scores, where))
+                for clip, scores in columns(record, ("relevant_clip_ids", "saliency_scores"), where)
+            ]
+            yield annotation(
+                where,
+                query_id=str(field(record, "qid", where)),
+                video=video,
+                query=field(record, "query", where),
+                windows=tuple(window(each, where) for each in windows),
+                duration=duration,
+                saliency=tuple(score for _, score in rated),
+                relevant_clips=tuple(clip for clip, _ in rated),
+            )
+
+
+def _clip(value: Any, duration: float, where: str) -> int:
+    if type(value) is not int or not 0 <= value * CLIP_SECONDS < duration:
+        raise UserError(f"{where}: clip {value!r} is not one of the {duration:g} s video's {CLIP_SECONDS:g} s clips")
+    return value
+
+
+def _mean(scores: Any, where: str) -> float:
+    if not isinstance(scores, list) or not scores:
+        raise UserError(f"{where}: saliency_scores must hold each clip's scores, found {scores!r}")
+    return sum(number(score, "a saliency score", where) for score in scores) / len(scores)
