@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from src.models.dropout import Dropout, drop
 
 
 def attend(
@@ -24,7 +29,14 @@ def attend(
     """
     query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
     mask = None if key_mask is None else key_mask[:, None, None, :]
-    attended = F.scaled_dot_product_attention(query, key, value, mask, dropout)
+    if dropout and query.device.type == "cpu":
+        # The fused kernel has no dropout on a CPU: it would fall back to these lines with a slower draw.
+        scores = (query / math.sqrt(query.shape[-1])) @ key.mT
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        attended = drop(scores.softmax(dim=-1), dropout) @ value
+    else:
+        attended = F.scaled_dot_product_attention(query, key, value, mask, dropout)
     return attended.transpose(1, 2).flatten(2)
 
 
@@ -57,7 +69,7 @@ class AttentionLayer(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
         self.attention_norm = nn.LayerNorm(dim, eps=1e-6)
         self.feed_forward_norm = nn.LayerNorm(dim, eps=1e-6)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, source: Tensor, source_mask: Tensor) -> Tensor:
         """x (B, N, d) attends to source (B, M, d), of which source_mask (B, M) is valid; gives (B, N, d)."""

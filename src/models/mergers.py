@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from src.models.attention import AttentionLayer
+from src.models.dropout import Dropout
 
 
 class Merger(nn.Module, ABC):
@@ -76,7 +77,7 @@ class ConcatMLP(Merger):
 
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim, dim))
+        self.mlp = nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU(), Dropout(dropout), nn.Linear(dim, dim))
 
     def forward(self, video: Tensor, narrative: Tensor, mask: Tensor) -> Tensor:
         return self.mlp(torch.cat((video, narrative), dim=-1))

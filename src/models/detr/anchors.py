@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from src.models.attention import attend
 from src.models.detr.layers import Activation, feed_forward, initialise, logit, mlp
+from src.models.dropout import Dropout
 from src.models.position import sine_code_at
 
 
@@ -115,7 +116,7 @@ class AnchorDecoderLayer(nn.Module):
         self.self_norm = nn.LayerNorm(dim)
         self.cross_norm = nn.LayerNorm(dim)
         self.feed_forward_norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, content: Tensor, query_position: Tensor, code: Tensor, memory: Tensor, position: Tensor, mask: Tensor

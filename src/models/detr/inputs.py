@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from src.models.dropout import Dropout
+
 
 def normalise(features: Tensor) -> Tensor:
     """Vectors (..., D) at length one; zeros stay zeros."""
@@ -22,11 +24,11 @@ def projection(dim: int, hidden: int, dropout: float) -> nn.Sequential:
     """Two blocks of LayerNorm → dropout → Linear, with a ReLU between them."""
     return nn.Sequential(
         nn.LayerNorm(dim),
-        nn.Dropout(dropout),
+        Dropout(dropout),
         nn.Linear(dim, hidden),
         nn.ReLU(),
         nn.LayerNorm(hidden),
-        nn.Dropout(dropout),
+        Dropout(dropout),
         nn.Linear(hidden, hidden),
     )
 

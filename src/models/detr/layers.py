@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.models.attention import attend
+from src.models.dropout import Dropout
 
 Activation = Callable[[], nn.Module]
 
@@ -35,7 +36,7 @@ class MultiheadAttention(nn.Module):
 
 def feed_forward(dim: int, width: int, activation: Activation, dropout: float) -> nn.Sequential:
     """Linear → activation → dropout → Linear, `width` numbers in between."""
-    return nn.Sequential(nn.Linear(dim, width), activation(), nn.Dropout(dropout), nn.Linear(width, dim))
+    return nn.Sequential(nn.Linear(dim, width), activation(), Dropout(dropout), nn.Linear(width, dim))
 
 
 def mlp(dim: int, out: int, layers: int) -> nn.Sequential:
@@ -65,7 +66,7 @@ class EncoderLayer(nn.Module):
         self.feed_forward = feed_forward(dim, width, activation, dropout)
         self.attention_norm = nn.LayerNorm(dim)
         self.feed_forward_norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, position: Tensor, mask: Tensor) -> Tensor:
         """x (B, N, d) at position (B, N, d), of which mask (B, N) is valid; gives (B, N, d)."""
@@ -94,7 +95,7 @@ class DecoderLayer(nn.Module):
         self.self_norm = nn.LayerNorm(dim)
         self.cross_norm = nn.LayerNorm(dim)
         self.feed_forward_norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, content: Tensor, query_position: Tensor, memory: Tensor, position: Tensor, memory_mask: Tensor

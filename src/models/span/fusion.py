@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from src.models.dropout import Dropout
+
 
 class Trilinear(nn.Module):
     """S = X·w_c + (Y·w_q)ᵀ + (X ⊙ w_m)·Yᵀ: the similarity in EMB's released code."""
@@ -17,7 +19,7 @@ class Trilinear(nn.Module):
         self.query = nn.Linear(dim, 1, bias=False)
         self.product = nn.Parameter(torch.empty(1, dim))
         nn.init.xavier_uniform_(self.product)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """x (B, N, d) and y (B, Q, d) to (B, N, Q)."""
@@ -32,7 +34,7 @@ class Bilinear(nn.Module):
         super().__init__()
         self.sequence = nn.Linear(dim, dim)
         self.query = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """x (B, N, d) and y (B, Q, d) to (B, N, Q)."""

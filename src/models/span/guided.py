@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.models.attention import AttentionLayer
+from src.models.dropout import Dropout
 
 Guides = tuple[Tensor, Tensor]
 """What lies to the left and to the right of each element, two (B, N, d)."""
@@ -40,7 +41,7 @@ class Guide(nn.Module):
         self.depthwise = nn.Conv1d(3 * dim, dim, kernel, padding=kernel // 2, groups=dim, bias=False)
         self.pointwise = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor, guides: Guides) -> Tensor:
         """x (B, N, d) with its mask (B, N) and its two guides, zero where invalid; gives (B, N, d)."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from src.data.batch import Batch
+from src.models.dropout import Dropout
 from src.models.position import sine_code
 from src.models.predictor import Predictor, RankedMoments, Stream
 from src.models.span import losses
@@ -52,7 +53,7 @@ class Embedding(nn.Module):
 
     def __init__(self, dim: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(dim, hidden)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:

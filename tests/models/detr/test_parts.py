@@ -14,7 +14,7 @@ from src.models.detr.labels import draw_pairs, saliency_labels
 from src.models.detr.losses import margin_loss, negative_loss, ranking_loss
 from src.models.detr.matching import generalised_iou, match, to_bounds, to_spans
 from src.models.position import clip_code
-from tests.models.detr.batches import batch, sample
+from tests.models.detr.small import batch, sample
 
 share = st.floats(0, 1, width=32)
 

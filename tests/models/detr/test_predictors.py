@@ -4,37 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from src.data.batch import Batch
 from src.errors import UserError
-from src.models.detr.detr import DETR, Prediction
-from tests.models.detr.batches import DIM, batch, sample
-from tests.models.detr.golden import KINDS, build
-
-
-class Network(nn.Module):
-    """A predictor and the embeddings it asks for."""
-
-    def __init__(self, predictor: DETR) -> None:
-        super().__init__()
-        self.predictor = predictor
-        self.video = predictor.embedding(DIM, "video")
-        self.query = predictor.embedding(DIM, "query")
-
-    def forward(self, data: Batch) -> Prediction:
-        video = self.video(data.video, data.snippet_mask)
-        return self.predictor(video, data.snippet_mask, self.query(data.query, data.query_mask), data.query_mask)
-
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-def network(kind: str, **changes: object) -> Network:
-    torch.manual_seed(0)
-    return Network(build(kind, **{"hidden": 32, "queries": 4, "dropout": 0.1, "input_dropout": 0.5, **changes}))
+from tests.models.detr.golden import build
+from tests.models.detr.small import DIM, Network, batch, network, sample
 
 
 def train_step(model: Network, data: Batch) -> dict[str, torch.Tensor]:
