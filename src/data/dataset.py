@@ -85,10 +85,12 @@ def load_split(data: DictConfig, split: str) -> Split:
     """
     if split not in data.splits:
         raise UserError(f"{data.name} has no split {split!r}: it has {', '.join(split_names(data))}")
+    if data.scored_as not in ("clipped", "annotated"):
+        raise UserError(f"data.scored_as is {data.scored_as!r}: give clipped or annotated")
     reader: Reader = instantiate(data.splits[split], _convert_="all")
     try:
         annotations = list(reader())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(
             f"{data.title}: no annotation file {error.filename}. Get it from {data.source} and put it there,"
             " or say where the annotations are with paths.data=FOLDER"

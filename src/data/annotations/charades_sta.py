@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.data.annotations.reading import Annotation, annotation, field, number, parse_json, read_text
+from src.data.annotations.reading import Annotation, annotation, field, lines, number, parse_json, read_text
 from src.errors import UserError
 
-_LINE = re.compile(r"(?P<video>\S+) (?P<start>\S+) (?P<end>\S+)##(?P<query>.*)")
+_LINE = re.compile(r"(?P<video>\S+) (?P<start>\S+) (?P<end>[^\s#]+)##(?P<query>.*)")
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,9 @@ class CharadesSta:
     durations: str
 
     def __call__(self) -> Iterator[Annotation]:
-        path = Path(self.file)
         videos = parse_json(read_text(Path(self.durations)), self.durations)
         counts: Counter[str] = Counter()
-        for line_number, line in enumerate(read_text(path).rstrip().splitlines(), start=1):
-            where = f"{path}:{line_number}"
+        for where, line in lines(Path(self.file)):
             match = _LINE.fullmatch(line.strip())
             if match is None:
                 raise UserError(f"{where}: expected `VIDEO START END##sentence`, found {line!r}")
@@ -42,8 +40,10 @@ class CharadesSta:
                 video=video,
                 query=match["query"],
                 windows=((number(match["start"], "the start", where), number(match["end"], "the end", where)),),
-                duration=number(
-                    field(videos[video], "duration", f"{self.durations}: {video}"), "the duration", self.durations
-                ),
+                duration=self._duration(videos[video], video),
             )
             counts[video] += 1
+
+    def _duration(self, record: object, video: str) -> float:
+        where = f"{self.durations}: video {video}"
+        return number(field(record, "duration", where), "the duration", where)

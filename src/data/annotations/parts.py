@@ -37,12 +37,13 @@ class HeldOut:
     def __call__(self) -> Iterator[Annotation]:
         annotations = list(self.of())
         groups = _shuffled(annotations, self.group, f"held out/{self.seed}")
-        held_out = set(groups[: round(self.size * len(groups))])
-        if not 0 < len(held_out) < len(groups):
+        count = round(self.size * len(groups))
+        if not 0 < count < len(groups):
             raise UserError(
-                f"a validation split of size {self.size:g} takes {len(held_out)} of {len(groups)} training videos:"
+                f"a validation split of size {self.size:g} takes {count} of {len(groups)} training videos:"
                 " give a share between 0 and 1 that leaves some on both sides"
             )
+        held_out = set(groups[:count])
         return (each for each in annotations if (self.group(each.moment.video) in held_out) == (self.part == "val"))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.data.annotations.reading import Annotation, annotation, columns, field, number, parse_json, read_text, window
+from src.data.annotations.reading import Annotation, annotation, columns, field, lines, number, parse_json, window
 from src.errors import UserError
 
 CLIP_SECONDS = 2.0
@@ -31,9 +31,7 @@ class QvHighlights:
     file: str
 
     def __call__(self) -> Iterator[Annotation]:
-        path = Path(self.file)
-        for line_number, line in enumerate(read_text(path).rstrip().splitlines(), start=1):
-            where = f"{path}:{line_number}"
+        for where, line in lines(Path(self.file)):
             record = parse_json(line, where)
             video = field(record, "vid", where)
             if not isinstance(video, str) or video.count("_") < 2:

@@ -50,6 +50,13 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Each line with where it stands, FILE:LINE; what is blank at the file's end is no line."""
+    text = read_text(path).rstrip()
+    for number_of_line, line in enumerate(text.split("\n") if text else [], start=1):
+        yield f"{path}:{number_of_line}", line
+
+
 def parse_json(text: str, where: str) -> dict[str, Any]:
     """The JSON object in `text`; a key given twice, which would silently lose a record, is an error."""
     try:
