@@ -22,7 +22,7 @@ class Moment:
         duration: of the video, in seconds, > 0.
         novel: on the novel splits of Charades-CG and ActivityNet-CG, (kind, text) pairs: ("NOUN", "soup") for a novel
             word, ("v-n", "take fridge") for a novel composition.
-        saliency: QVHighlights only: for each clip of `relevant_clips`, the annotators' mean score, 0 (low) to 4 (high).
+        saliency: QVHighlights only: for each clip of `relevant_clips`, three annotators' scores, 0 (low) to 4 (high).
         relevant_clips: QVHighlights only: indices of the 2 s clips that the annotators found relevant.
     """
 
@@ -32,7 +32,7 @@ class Moment:
     windows: tuple[Window, ...]
     duration: float
     novel: tuple[tuple[str, str], ...] = ()
-    saliency: tuple[float, ...] = ()
+    saliency: tuple[tuple[float, float, float], ...] = ()
     relevant_clips: tuple[int, ...] = ()
 
 

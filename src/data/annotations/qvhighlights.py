@@ -41,7 +41,7 @@ class QvHighlights:
                 raise UserError(f"{where}: relevant_windows must be a list, found {windows!r}")
             duration = number(field(record, "duration", where), "the duration", where)
             rated = [
-                (_clip(clip, duration, where), _mean(scores, where))
+                (_clip(clip, duration, where), _scores(scores, where))
                 for clip, scores in columns(record, ("relevant_clip_ids", "saliency_scores"), where)
             ]
             yield annotation(
@@ -51,7 +51,7 @@ class QvHighlights:
                 query=field(record, "query", where),
                 windows=tuple(window(each, where) for each in windows),
                 duration=duration,
-                saliency=tuple(score for _, score in rated),
+                saliency=tuple(scores for _, scores in rated),
                 relevant_clips=tuple(clip for clip, _ in rated),
             )
 
@@ -62,7 +62,8 @@ def _clip(value: Any, duration: float, where: str) -> int:
     return value
 
 
-def _mean(scores: Any, where: str) -> float:
-    if not isinstance(scores, list) or not scores:
-        raise UserError(f"{where}: saliency_scores must hold each clip's scores, found {scores!r}")
-    return sum(number(score, "a saliency score", where) for score in scores) / len(scores)
+def _scores(scores: Any, where: str) -> tuple[float, float, float]:
+    if not isinstance(scores, list) or len(scores) != 3:
+        raise UserError(f"{where}: saliency_scores must hold each clip's three scores, found {scores!r}")
+    first, second, third = (number(score, "a saliency score", where) for score in scores)
+    return first, second, third

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from src.data.batch import Batch
-from src.data.records import Moment
 
-ANNOTATORS = 3
 CLIP_SECONDS = 2.0
 
 
@@ -29,7 +25,11 @@ def saliency_labels(batch: Batch) -> Tensor:
     labels = inside.any(dim=2).to(seconds.dtype) * batch.snippet_mask
 
     # Scored samples, all at once: each score goes to the clip in which its own clip's middle lies.
-    scored = [(row, clip, score) for row, moment in enumerate(batch.moments) for clip, score in _scores(moment)]
+    scored = [
+        (row, clip, sum(scores))
+        for row, moment in enumerate(batch.moments)
+        for clip, scores in zip(moment.relevant_clips, moment.saliency, strict=True)
+    ]
     if scored:
         row, annotated, score = torch.tensor(scored, device=seconds.device).unbind(dim=1)
         row = row.long()
@@ -37,11 +37,6 @@ def saliency_labels(batch: Batch) -> Tensor:
         labels[row] = 0
         labels.view(-1).scatter_reduce_(0, row * labels.shape[1] + place, score.to(labels.dtype), "amax")
     return labels
-
-
-def _scores(moment: Moment) -> Iterator[tuple[int, float]]:
-    for clip, mean in zip(moment.relevant_clips, moment.saliency, strict=True):
-        yield clip, ANNOTATORS * mean
 
 
 def draw_pairs(labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -115,7 +115,7 @@ def test_qvhighlights_reads_what_was_written(
     (moment,) = moments(QvHighlights(str(folder / "val.jsonl")))
     assert (moment.query_id, moment.query, moment.windows) == ("7", query, tuple(spans))
     assert moment.relevant_clips == tuple(clips)
-    assert moment.saliency == pytest.approx([sum(scores) / 3 for scores in clips.values()])
+    assert moment.saliency == tuple(tuple(scores) for scores in clips.values())
     assert source(moment.video) == "a_b-c"
 
 
@@ -170,7 +170,7 @@ def qvhighlights(folder: Path, **changes: Any) -> Reader:
         (qvhighlights, {"relevant_windows": 3}, "f.json:2: relevant_windows must be a list"),
         (qvhighlights, {"relevant_clip_ids": [75]}, "f.json:2: clip 75 is not one of the 150 s video's 2 s clips"),
         (qvhighlights, {"relevant_clip_ids": []}, "relevant_clip_ids, saliency_scores must be lists of one length"),
-        (qvhighlights, {"saliency_scores": [[]]}, "f.json:2: saliency_scores must hold each clip's scores"),
+        (qvhighlights, {"saliency_scores": [[]]}, "f.json:2: saliency_scores must hold each clip's three scores"),
     ],
 )
 def test_a_malformed_record_is_named(

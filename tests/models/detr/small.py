@@ -19,7 +19,7 @@ def sample(
     duration: float = 30.0,
     clips: int = 15,
     words: int = 5,
-    saliency: tuple[float, ...] = (),
+    saliency: tuple[tuple[float, float, float], ...] = (),
     relevant_clips: tuple[int, ...] = (),
 ) -> Sample:
     moment = Moment(query_id, "video", "a query", windows, duration, (), saliency, relevant_clips)

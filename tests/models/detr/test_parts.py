@@ -74,7 +74,7 @@ def test_labels_of_windows_are_the_clips_inside() -> None:
 
 
 def test_labels_of_annotators_are_the_sum_of_their_scores() -> None:
-    scored = sample("a", ((4.0, 8.0),), saliency=(4.0, 1.0, 7 / 3), relevant_clips=(2, 3, 14))
+    scored = sample("a", ((4.0, 8.0),), saliency=((4, 4, 4), (0, 2, 1), (3, 2, 2)), relevant_clips=(2, 3, 14))
     labels = saliency_labels(batch(scored, sample("b", ((0.0, 30.0),))))
     assert {clip: round(float(labels[0, clip])) for clip in labels[0].nonzero().flatten().tolist()} == {
         2: 12,
@@ -85,7 +85,9 @@ def test_labels_of_annotators_are_the_sum_of_their_scores() -> None:
 
 
 def test_labels_of_annotators_on_other_clips_keep_the_highest() -> None:
-    labels = saliency_labels(batch(sample("a", ((4.0, 8.0),), clips=5, saliency=(4.0, 1.0), relevant_clips=(0, 1))))
+    labels = saliency_labels(
+        batch(sample("a", ((4.0, 8.0),), clips=5, saliency=((4, 4, 4), (1, 1, 1)), relevant_clips=(0, 1)))
+    )
     assert labels[0].tolist() == [12.0, 0.0, 0.0, 0.0, 0.0]
 
 

@@ -26,16 +26,21 @@ UNUSUAL = {
     "nothing but a video of one clip": [sample("a", ((0.0, 2.0),), duration=2.0, clips=1, words=1)],
     "all clips relevant": [sample("a", ((0.0, 30.0),)), sample("b", ((0.0, 30.0),))],
     "all clips relevant and scored alike": [
-        sample("a", ((0.0, 30.0),), saliency=(2.0,) * 15, relevant_clips=tuple(range(15)))
+        sample("a", ((0.0, 30.0),), saliency=((2.0, 2.0, 2.0),) * 15, relevant_clips=tuple(range(15)))
     ],
     "scores of zero": [
-        sample("a", ((0.0, 4.0),), saliency=(0.0, 0.0), relevant_clips=(0, 1)),
+        sample("a", ((0.0, 4.0),), saliency=((0.0, 0.0, 0.0),) * 2, relevant_clips=(0, 1)),
         sample("b", ((3.0, 9.0),)),
     ],
     "as many windows as moment queries": [sample("a", tuple((i * 5.0, i * 5.0 + 2) for i in range(4)))],
     "a batch of one": [sample("a", ((3.0, 9.0),))],
     "several windows and scores": [
-        sample("a", ((2.0, 6.0), (20.0, 24.0)), saliency=(1.0, 4.0, 2.0, 0.5), relevant_clips=(1, 2, 10, 11)),
+        sample(
+            "a",
+            ((2.0, 6.0), (20.0, 24.0)),
+            saliency=((1, 1, 2), (4, 4, 4), (2, 0, 1), (0, 0, 1)),
+            relevant_clips=(1, 2, 10, 11),
+        ),
         sample("b", ((3.0, 9.0),), clips=7, words=2),
     ],
 }
