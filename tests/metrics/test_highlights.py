@@ -1,0 +1,94 @@
+"""Highlight detection, against the definition its authors' evaluation follows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.data.annotations.qvhighlights import QvHighlights
+from src.data.records import Moment
+from src.metrics.highlights import HighlightDetection, annotated_scores, average_precision, on_clips
+
+
+def defined(saliency: np.ndarray, positive: np.ndarray) -> float:
+    """Precision at each distinct saliency from the lowest up, interpolated, averaged where recall changes."""
+    if not positive.any():
+        return 0.0
+    thresholds = np.unique(saliency)
+    found = np.array([positive[saliency >= threshold].sum() for threshold in thresholds])
+    precision = found / np.array([(saliency >= threshold).sum() for threshold in thresholds])
+    precision = np.maximum.accumulate(precision)
+    recall = np.append(found / positive.sum(), 0.0)
+    return float(precision[np.diff(recall) != 0].mean())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=12))
+def test_average_precision_is_as_defined_also_with_ties(clips: list[tuple[int, bool]]) -> None:
+    saliency, positive = (np.array(column) for column in zip(*clips, strict=True))
+    ours = average_precision(torch.tensor(saliency, dtype=torch.float32), torch.tensor(positive))
+    assert float(ours) == pytest.approx(defined(saliency, positive), abs=1e-9)
+
+
+def test_a_batch_is_as_its_rows() -> None:
+    torch.manual_seed(0)
+    saliency, positive = torch.randint(0, 5, (4, 3, 20)).float(), torch.rand(4, 3, 20) < 0.3
+    rows = [average_precision(saliency[i, j], positive[i, j]) for i in range(4) for j in range(3)]
+    assert torch.equal(average_precision(saliency, positive).flatten(), torch.stack(rows))
+
+
+def moment(**changes: object) -> Moment:
+    scores = ((4.0, 0.0, 2.0), (3.0, 3.0, 3.0))
+    settings = {"duration": 10.0, "windows": ((2.0, 6.0),), "saliency": scores, "relevant_clips": (1, 2)}
+    return Moment(query_id="1", video="v", query="q", **{**settings, **changes})  # type: ignore[arg-type]
+
+
+def test_values_by_hand() -> None:
+    metric = HighlightDetection()
+    mask = torch.ones(1, 5, dtype=torch.bool)
+    # The best clip is 2: everyone's Good, nobody's VeryGood; clip 1 comes next, the first annotator's VeryGood.
+    metric.update(torch.tensor([[0.1, 0.8, 0.9, 0.0, 0.2]]), mask, [moment()])
+    values = {name: float(value) for name, value in metric.compute().items()}
+    assert values["HL-min-VeryGood-Hit1"] == 0
+    assert values["HL-min-Good-Hit1"] == 100
+    assert values["HL-min-VeryGood-mAP"] == pytest.approx(100 * 0.5 / 3)
+    assert values["HL-min-Good-mAP"] == pytest.approx(100.0)
+    assert values["HL-min-Fair-mAP"] == pytest.approx(100.0)
+
+
+def test_queries_without_annotated_saliency_do_not_count() -> None:
+    metric = HighlightDetection()
+    metric.update(torch.zeros(1, 5), torch.ones(1, 5, dtype=torch.bool), [moment(saliency=(), relevant_clips=())])
+    assert metric.compute() == {}
+
+
+def test_saliency_of_other_snippets_is_read_at_each_clip() -> None:
+    assert on_clips(torch.tensor([1.0, 2.0]), clips=5, duration=10.0).tolist() == [1, 1, 2, 2, 2]
+
+
+@pytest.fixture(scope="module")
+def queries(shared: Path) -> list[Moment]:
+    file = shared / "data" / "qvhighlights" / "highlight_val_release.jsonl"
+    return [annotation.moment for annotation in QvHighlights(str(file))()]
+
+
+def test_every_clip_of_the_real_data_keeps_its_score(queries: list[Moment]) -> None:
+    for query in queries:
+        clips = len(annotated_scores(query))
+        saliency = torch.arange(clips)
+        assert torch.equal(on_clips(saliency, clips, query.duration), saliency)
+
+
+def test_the_annotators_mean_scores_nearly_all(queries: list[Moment]) -> None:
+    metric = HighlightDetection()
+    for query in queries[:200]:
+        mean = annotated_scores(query).mean(dim=1)[None]
+        metric.update(mean, torch.ones_like(mean, dtype=torch.bool), [query])
+    values = metric.compute()
+    assert values["HL-min-Fair-Hit1"] > 98
+    assert values["HL-min-Fair-mAP"] > 85
