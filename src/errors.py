@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
+from typing import Any, NoReturn
 
 
 class UserError(Exception):
     """Bad input. The message is one line: what is wrong, where, and what to do about it."""
 
 
-def run(command: Callable[[], object]) -> None:
-    """Run a Hydra entry point; turn a user's mistake into one line on stderr and exit status 1.
+def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A Hydra task whose UserErrors end the program with their one line.
+
+    Inside a multirun they are raised, so that the other jobs still run.
+    """
+
+    @functools.wraps(task)
+    def reporting(cfg: Any) -> Any:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        try:
+            return task(cfg)
+        except UserError as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            # Hydra lets an exit pass, where it would print lines of its own about an exception.
+            _exit(error)
+
+    return reporting
+
+
+def run(main: Callable[[], object]) -> None:
+    """Run a Hydra entry point; a mistake in the config too ends it with one line and exit status 1.
 
     Anything that is not a user's mistake keeps its traceback: it is a defect of ours.
     """
@@ -22,7 +46,11 @@ def run(command: Callable[[], object]) -> None:
     # Hydra otherwise prints a shortened traceback of its own and hides the exception from us.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
-        command()
+        main()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(1)
+        _exit(error)
+
+
+def _exit(error: Exception) -> NoReturn:
+    print("error: " + " ".join(str(error).split()), file=sys.stderr)
+    sys.exit(1)

@@ -89,6 +89,7 @@ class TEA(lightning.LightningModule):
         self.scheduler = scheduler
         self.val_metrics = metrics()
         self.test_metrics = nn.ModuleDict({split: metrics() for split in test_splits})
+        self.test_splits = list(test_splits)
         self.top = top
         self.config = config
 
@@ -117,7 +118,7 @@ class TEA(lightning.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, RankedMoments]:
         ranked: RankedMoments = self(batch)
-        split = list(self.test_metrics)[dataloader_idx]
+        split = self.test_splits[dataloader_idx]
         self.test_metrics[split].update(ranked.windows, batch.windows, batch.duration)  # type: ignore[operator]
         return {"ranked": ranked}
 

@@ -1,0 +1,118 @@
+"""The parts that a composed config names, built and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from src.data.datamodule import MomentDataModule, Snippets, Stores
+from src.data.dataset import load_split, split_names
+from src.data.records import Moment
+from src.data.store import Store
+from src.data.text_stores import narrative_store, query_store
+from src.errors import UserError
+from src.models.mergers import Merger
+from src.models.tea import TEA, Network
+
+
+def build_data(cfg: DictConfig, splits: Sequence[str] | None = None) -> MomentDataModule:
+    """The data module of a config: annotations read, text stores made where they are missing.
+
+    Args:
+        cfg: a composed conf/train.yaml.
+        splits: test splits to read instead of all of them.
+
+    Raises:
+        UserError: annotations, features, narratives or word vectors are missing or do not fit.
+    """
+    moments = {split: load_split(cfg.data, split).moments for split in split_names(cfg.data)}
+    return MomentDataModule(
+        train=moments[cfg.data.train],
+        val=moments[cfg.data.val],
+        tests={split: moments[split] for split in splits or cfg.data.tests},
+        stores=build_stores(cfg, (moment for split in moments.values() for moment in split)),
+        snippets=Snippets(cfg.features.snippet_seconds, cfg.features.max_snippets, cfg.features.fill),
+        batch_size=cfg.loader.batch_size,
+        eval_batch_size=cfg.loader.eval_batch_size,
+        workers=cfg.loader.workers,
+        bucket=cfg.loader.bucket,
+        seed=cfg.seed,
+    )
+
+
+def build_stores(cfg: DictConfig, moments: Iterable[Moment]) -> Stores:
+    """The stores that the configured network reads. Those of text are made if need be; video features must be there."""
+    merger: type[Merger] = get_class(cfg.merger.network._target_)
+    video = video_store(cfg) if merger.uses_video else None
+    encoder = instantiate(cfg.text.encoder)
+    needs_narratives = merger.uses_narrative or cfg.paragraph.network is not None
+    narrative = narrative_store(narrative_path(cfg), encoder, narratives_file(cfg)) if needs_narratives else None
+    query = query_store(query_path(cfg), encoder, [moment.query for moment in moments])
+    for name, store in (("text", query), ("text", narrative), ("features", video)):
+        if store is not None and store.dim != cfg[name].dim:
+            raise UserError(f"{store.path} holds vectors of size {store.dim}, but {name}.dim is {cfg[name].dim}")
+    return Stores(query, video, narrative)
+
+
+def video_store(cfg: DictConfig) -> Store:
+    """The store of video features.
+
+    Raises:
+        UserError: it has not been made; the message says from what, where that comes from, and how.
+    """
+    features = cfg.features
+    if "store" not in features:
+        raise UserError(
+            f"features={features.name} has no video features: it goes with merger=narrative_only paragraph=none"
+        )
+    path = Path(features.store)
+    if not path.is_file():
+        place = instantiate(features.layout).place
+        raise UserError(
+            f"no store of {features.name} features at {path}: put the features from {features.source} at {place}, then "
+            f"run python -m src.prepare data={cfg.data.name} features={features.name}"
+        )
+    return Store(path)
+
+
+def narratives_file(cfg: DictConfig) -> Path:
+    """Where the narratives of the configured videos and narrator are."""
+    return Path(cfg.paths.narratives) / cfg.data.videos / f"{cfg.narrator.name}.jsonl"
+
+
+def narrative_path(cfg: DictConfig) -> Path:
+    """Where the store of their features is."""
+    return Path(cfg.paths.stores) / cfg.data.videos / f"narratives.{cfg.narrator.name}.{cfg.text.name}.h5"
+
+
+def query_path(cfg: DictConfig) -> Path:
+    """Where the store of the data set's query features is."""
+    return Path(cfg.paths.stores) / cfg.data.videos / f"queries.{cfg.data.name}.{cfg.text.name}.h5"
+
+
+def build_network(cfg: DictConfig) -> Network:
+    """The network of a config, with new weights."""
+    predictor = instantiate(cfg.predictor.network)
+    merger = instantiate(cfg.merger.network)(dim=cfg.predictor.network.hidden)
+    paragraph = None
+    if cfg.paragraph.network is not None:
+        paragraph = instantiate(cfg.paragraph.network)(predictor=predictor, text_dim=cfg.text.dim)
+    return Network(predictor, merger, paragraph, cfg.features.dim if merger.uses_video else None, cfg.text.dim)
+
+
+def build_model(cfg: DictConfig) -> TEA:
+    """The LightningModule of a config, with new weights."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    return TEA(
+        network=build_network(cfg),
+        optimizer=instantiate(cfg.optimizer),
+        scheduler=instantiate(cfg.scheduler),
+        metrics=lambda: instantiate(cfg.metrics),
+        test_splits=list(cfg.data.tests),
+        top=cfg.top,
+        config=config,
+    )

@@ -1,0 +1,27 @@
+"""Train a network, then test every test split with the best validation checkpoint.
+
+python -m src.train +experiment=charades_cd_i3d
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from src.errors import command, run
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="train")
+@command
+def main(cfg: DictConfig) -> float:
+    """Returns the best value of the monitored validation metric, which is what a search over settings maximises."""
+    from src.training import fit_and_test
+
+    return fit_and_test(cfg, Path(HydraConfig.get().runtime.output_dir))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,81 @@
+"""From a composed config to a trained and tested network, in a run folder."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from omegaconf import DictConfig, OmegaConf
+
+from src.build import build_data, build_model
+from src.checkpoints import newest_run, read_checkpoint, require_same_network
+from src.metrics.suite import table
+from src.models.tea import TEA
+from src.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+def fit_and_test(cfg: DictConfig, folder: Path) -> float:
+    """Fit, test every test split with the best validation checkpoint, and record all of it in the run folder.
+
+    Returns:
+        The best value of the monitored validation metric.
+
+    Raises:
+        UserError: something that is asked for is missing or does not fit.
+    """
+    checkpoint = _checkpoint_to_continue(cfg)
+    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    with RunFolder(folder, cfg) as run:
+        data = build_data(cfg)
+        model = build_model(cfg)
+        trainer = build_trainer(cfg)
+        trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+        values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        best = _best(trainer)
+        values[f"best/{cfg.callbacks.checkpoint.monitor}"] = best
+        if cfg.test:
+            values |= test(trainer, model, data)
+        run.metrics(values)
+    log.info("run folder: %s", folder)
+    return best
+
+
+def test(trainer: lightning.Trainer, model: TEA, data: lightning.LightningDataModule) -> dict[str, float]:
+    """Test every split with the best checkpoint, print the table and return the metrics."""
+    results = trainer.test(model, data, ckpt_path="best", weights_only=True, verbose=False)
+    values = {name: value for result in results for name, value in result.items()}
+    print(table(values))
+    return values
+
+
+def build_trainer(cfg: DictConfig) -> lightning.Trainer:
+    """The Trainer with its callbacks and loggers."""
+    callbacks: list[Callback] = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
+    loggers: list[Any] = [instantiate(logger) for logger in cfg.logger.values() if logger]
+    for logger in loggers:
+        logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
+    trainer: lightning.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    return trainer
+
+
+def _best(trainer: lightning.Trainer) -> float:
+    saver = trainer.checkpoint_callback
+    assert isinstance(saver, ModelCheckpoint)
+    return float(saver.best_model_score) if saver.best_model_score is not None else math.nan
+
+
+def _checkpoint_to_continue(cfg: DictConfig) -> Path | None:
+    """The checkpoint that `ckpt_path` names, known to fit the config."""
+    if cfg.ckpt_path is None:
+        return None
+    place = newest_run(Path(cfg.paths.outputs) / "train" / cfg.name) if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
+    path = place / "checkpoints" / "last.ckpt" if place.is_dir() else place
+    require_same_network(read_checkpoint(path)["config"], cfg, path)
+    return path
