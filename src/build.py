@@ -11,12 +11,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.data.datamodule import MomentDataModule, Snippets, Stores
 from src.data.dataset import load_split, split_names
+from src.data.narratives import missing_narratives
 from src.data.records import Moment
 from src.data.store import Store
 from src.data.text_stores import narrative_store, query_store
 from src.errors import UserError
 from src.models.mergers import Merger
 from src.models.tea import TEA, Network
+from src.text.encoder import TextEncoder
 
 
 def build_data(cfg: DictConfig, splits: Sequence[str] | None = None) -> MomentDataModule:
@@ -45,38 +47,46 @@ def build_data(cfg: DictConfig, splits: Sequence[str] | None = None) -> MomentDa
 
 
 def build_stores(cfg: DictConfig, moments: Iterable[Moment]) -> Stores:
-    """The stores that the configured network reads. Those of text are made if need be; video features must be there."""
+    """The stores that the configured network reads. Those of text are made if need be; video features must be there.
+
+    Raises:
+        UserError: what they are made of is missing (all of it is named), or they do not fit the config.
+    """
     merger: type[Merger] = get_class(cfg.merger.network._target_)
-    video = video_store(cfg) if merger.uses_video else None
-    encoder = instantiate(cfg.text.encoder)
     needs_narratives = merger.uses_narrative or cfg.paragraph.network is not None
+    encoder: TextEncoder = instantiate(cfg.text.encoder)
+    missing = [
+        *(missing_features(cfg) if merger.uses_video else ()),
+        *(missing_narratives(narratives_file(cfg)) if needs_narratives else ()),
+        *encoder.missing(),
+    ]
+    if missing:
+        raise UserError("; and ".join(missing))
+    video = Store(Path(cfg.features.store)) if merger.uses_video else None
     narrative = narrative_store(narrative_path(cfg), encoder, narratives_file(cfg)) if needs_narratives else None
     query = query_store(query_path(cfg), encoder, [moment.query for moment in moments])
-    for name, store in (("text", query), ("text", narrative), ("features", video)):
-        if store is not None and store.dim != cfg[name].dim:
-            raise UserError(f"{store.path} holds vectors of size {store.dim}, but {name}.dim is {cfg[name].dim}")
+    for group, store in (("text", query), ("text", narrative), ("features", video)):
+        if store is not None and store.dim != cfg[group].dim:
+            raise UserError(f"{store.path} holds vectors of size {store.dim}, but {group}.dim is {cfg[group].dim}")
     return Stores(query, video, narrative)
 
 
-def video_store(cfg: DictConfig) -> Store:
-    """The store of video features.
+def missing_features(cfg: DictConfig) -> list[str]:
+    """What to do about a store of video features that has not been made; nothing if it has.
 
     Raises:
-        UserError: it has not been made; the message says from what, where that comes from, and how.
+        UserError: the config names no video features though its network reads them.
     """
     features = cfg.features
     if "store" not in features:
-        raise UserError(
-            f"features={features.name} has no video features: it goes with merger=narrative_only paragraph=none"
-        )
-    path = Path(features.store)
-    if not path.is_file():
-        place = instantiate(features.layout).place
-        raise UserError(
-            f"no store of {features.name} features at {path}: put the features from {features.source} at {place}, then "
-            f"run python -m src.prepare data={cfg.data.name} features={features.name}"
-        )
-    return Store(path)
+        raise UserError(f"features={features.name} has no video: choose merger=narrative_only paragraph=none with it")
+    if Path(features.store).is_file():
+        return []
+    place = instantiate(features.layout).place
+    return [
+        f"no store of {features.name} features at {features.store}: put those from {features.source} at {place}, "
+        f"then run python -m src.prepare data={cfg.data.name} features={features.name}"
+    ]
 
 
 def narratives_file(cfg: DictConfig) -> Path:

@@ -19,11 +19,8 @@ def read_narratives(path: Path) -> Iterator[Narratives]:
         UserError: no such file; or, with file and line, a record that breaks the rules of `Narratives`, or a video
             that was there before.
     """
-    if not path.is_file():
-        raise UserError(
-            f"no narratives at {path}: write them with python -m src.narrate, or take in captions that exist with "
-            "python -m src.narrate narrator=imported"
-        )
+    if missing := missing_narratives(path):
+        raise UserError(missing[0])
     first: dict[str, int] = {}
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
@@ -39,6 +36,16 @@ def read_narratives(path: Path) -> Iterator[Narratives]:
                 )
             first[narratives.video] = number
             yield narratives
+
+
+def missing_narratives(path: Path) -> list[str]:
+    """What to do about a narratives file that does not exist; nothing if it does."""
+    if path.is_file():
+        return []
+    return [
+        f"no narratives at {path}: write them with python -m src.narrate, or take in captions that exist with "
+        "python -m src.prepare import_narratives=PATH"
+    ]
 
 
 def parse(record: Any, where: str) -> Narratives:

@@ -24,6 +24,10 @@ class TextEncoder(Protocol):
         """What decides the vectors: model and settings. Stores made by another are made anew."""
         ...
 
+    def missing(self) -> list[str]:
+        """What to do about files that the encoder reads and that do not exist; nothing if they do."""
+        ...
+
     def words(self, sentences: Sequence[str]) -> Iterator[Words]:
         """The words of each sentence, in order."""
         ...

@@ -37,6 +37,11 @@ class Glove:
         size = self.path.stat().st_size if self.path.is_file() else None
         return {"encoder": "glove", "file": self.path.name, "bytes": size, "dim": self.dim}
 
+    def missing(self) -> list[str]:
+        if self.path.is_file():
+            return []
+        return [f"no word vectors at {self.path}: get them from {self.source}, or set text.encoder.path"]
+
     def words(self, sentences: Sequence[str]) -> Iterator[Words]:
         tokens = [split(sentence) for sentence in sentences]
         vectors = self._vectors({word for sentence in tokens for word in sentence})
@@ -56,8 +61,8 @@ class Glove:
         return means
 
     def _vectors(self, vocabulary: set[str]) -> dict[str, NDArray[np.float32]]:
-        if not self.path.is_file():
-            raise UserError(f"no word vectors at {self.path}: get them from {self.source}, or set text.path")
+        if missing := self.missing():
+            raise UserError(missing[0])
         vectors: dict[str, NDArray[np.float32]] = {}
         with (
             self.path.open(encoding="utf-8") as lines,

@@ -42,6 +42,9 @@ class HuggingFaceText:
     def identity(self) -> dict[str, Any]:
         return {"encoder": self.model, "sentence": self.sentence, "normalize": self.normalize}
 
+    def missing(self) -> list[str]:
+        return []  # a model that is not on the disk is looked for on the hub
+
     def words(self, sentences: Sequence[str]) -> Iterator[Words]:
         for tokens in self._in_order(sentences, self._tokens):
             yield Words(tokens, np.zeros(len(tokens), bool))
@@ -61,7 +64,7 @@ class HuggingFaceText:
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
-                f"text encoder {place} cannot be loaded ({reason}): set text.model to a local path"
+                f"text encoder {place} cannot be loaded ({reason}): set text.encoder.model to a local path"
             ) from error
         return tokenizer, network
 
