@@ -52,23 +52,55 @@ def build_stores(cfg: DictConfig, moments: Iterable[Moment]) -> Stores:
     Raises:
         UserError: what they are made of is missing (all of it is named), or they do not fit the config.
     """
-    merger: type[Merger] = get_class(cfg.merger.network._target_)
-    needs_narratives = merger.uses_narrative or cfg.paragraph.network is not None
-    encoder: TextEncoder = instantiate(cfg.text.encoder)
-    missing = [
-        *(missing_features(cfg) if merger.uses_video else ()),
-        *(missing_narratives(narratives_file(cfg)) if needs_narratives else ()),
-        *encoder.missing(),
-    ]
-    if missing:
+    if missing := [*(missing_features(cfg) if uses_video(cfg) else ()), *missing_texts(cfg)]:
         raise UserError("; and ".join(missing))
-    video = Store(Path(cfg.features.store)) if merger.uses_video else None
-    narrative = narrative_store(narrative_path(cfg), encoder, narratives_file(cfg)) if needs_narratives else None
-    query = query_store(query_path(cfg), encoder, [moment.query for moment in moments])
-    for group, store in (("text", query), ("text", narrative), ("features", video)):
-        if store is not None and store.dim != cfg[group].dim:
-            raise UserError(f"{store.path} holds vectors of size {store.dim}, but {group}.dim is {cfg[group].dim}")
+    video = Store(Path(cfg.features.store)) if uses_video(cfg) else None
+    if video is not None:
+        _require_size(video, "features", cfg)
+    query, narrative = text_stores(cfg, moments)
     return Stores(query, video, narrative)
+
+
+def text_stores(cfg: DictConfig, moments: Iterable[Moment]) -> tuple[Store, Store | None]:
+    """The stores of queries and of narratives (None if the network reads none), made if need be.
+
+    Raises:
+        UserError: as `build_stores`.
+    """
+    encoder: TextEncoder = instantiate(cfg.text.encoder)
+    queries: set[str] = set()
+    videos: set[str] = set()
+    for moment in moments:
+        queries.add(moment.query)
+        videos.add(moment.video)
+    query = query_store(query_path(cfg), encoder, queries)
+    _require_size(query, "text", cfg)
+    if not uses_narratives(cfg):
+        return query, None
+    return query, narrative_store(narrative_path(cfg), encoder, narratives_file(cfg), videos)
+
+
+def uses_video(cfg: DictConfig) -> bool:
+    """Whether the configured network reads video features."""
+    merger: type[Merger] = get_class(cfg.merger.network._target_)
+    return merger.uses_video
+
+
+def uses_narratives(cfg: DictConfig) -> bool:
+    """Whether the configured network reads narratives."""
+    merger: type[Merger] = get_class(cfg.merger.network._target_)
+    return merger.uses_narrative or cfg.paragraph.network is not None
+
+
+def missing_texts(cfg: DictConfig) -> list[str]:
+    """What to do about narratives, word vectors or a text model that are not there; nothing if they are."""
+    encoder: TextEncoder = instantiate(cfg.text.encoder)
+    return [*(missing_narratives(narratives_file(cfg)) if uses_narratives(cfg) else ()), *encoder.missing()]
+
+
+def _require_size(store: Store, group: str, cfg: DictConfig) -> None:
+    if store.dim != cfg[group].dim:
+        raise UserError(f"{store.path} holds vectors of size {store.dim}, but {group}.dim is {cfg[group].dim}")
 
 
 def missing_features(cfg: DictConfig) -> list[str]:
@@ -82,9 +114,9 @@ def missing_features(cfg: DictConfig) -> list[str]:
         raise UserError(f"features={features.name} has no video: choose merger=narrative_only paragraph=none with it")
     if Path(features.store).is_file():
         return []
-    place = instantiate(features.layout).place
+    places = " and ".join(str(place) for place in instantiate(features.layout).places)
     return [
-        f"no store of {features.name} features at {features.store}: put those from {features.source} at {place}, "
+        f"no store of {features.name} features at {features.store}: put those from {features.source} at {places}, "
         f"then run python -m src.prepare data={cfg.data.name} features={features.name}"
     ]
 

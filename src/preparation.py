@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from src.build import build_stores, narratives_file
+from src.build import missing_texts, narratives_file, text_stores, uses_video
 from src.data.caption_formats import read_captions
 from src.data.dataset import load_split, split_names
-from src.data.features import feature_store
+from src.data.features import feature_store, missing_places
+from src.data.layouts import Layout
 from src.data.narratives import write_narratives
-from src.models.mergers import Merger
+from src.data.store import Store
+from src.errors import UserError
 
 _log = logging.getLogger(__name__)
 
@@ -28,18 +30,27 @@ def import_captions(cfg: DictConfig) -> None:
 
 
 def make_stores(cfg: DictConfig) -> None:
-    """Make every store that training with this config reads; those that are up to date are left alone."""
+    """Make every store that training with this config reads; those that are up to date are left alone.
+
+    Raises:
+        UserError: what they are made of is missing (all of it is named), or cannot be used.
+    """
     moments = [moment for split in split_names(cfg.data) for moment in load_split(cfg.data, split).moments]
-    merger: type[Merger] = get_class(cfg.merger.network._target_)
-    if merger.uses_video and not Path(cfg.features.store).is_file():
-        feature_store(
-            Path(cfg.features.store),
-            instantiate(cfg.features.layout),
-            sorted({moment.video for moment in moments}),
-            cfg.features.pooling,
-            cfg.features.max_snippets,
-            cfg.features.source,
-        )
-    for store in build_stores(cfg, moments):
+    wants_video = uses_video(cfg) and "layout" in cfg.features
+    layout: Layout | None = instantiate(cfg.features.layout) if wants_video else None
+    # Whatever is missing is said before the long work on anything begins.
+    missing = missing_texts(cfg)
+    if layout is not None and not Path(cfg.features.store).is_file():
+        missing = [*missing_places(layout, cfg.features.source), *missing]
+    if missing:
+        raise UserError("; and ".join(missing))
+    stores: list[Store | None] = []
+    if layout is not None:
+        videos = {moment.video for moment in moments}
+        of = cfg.features
+        stores.append(feature_store(Path(of.store), layout, videos, of.pooling, of.max_snippets, of.source))
+    stores.extend(text_stores(cfg, moments))
+    for store in stores:
         if store is not None:
-            _log.info("%s: %d entries of size %d", store.path, len(store), store.dim)
+            sizes = store.made_by["sizes"]
+            _log.info("%s: %d entries, %d vectors of size %d", store.path, sizes["keys"], sizes["rows"], sizes["dim"])

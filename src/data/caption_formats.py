@@ -12,12 +12,24 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
-from src.data.narratives import parse
+from src.data.narratives import json_line, parse
 from src.data.records import Narratives
 from src.errors import UserError
+
+
+class Caption(NamedTuple):
+    """One caption as it was found: `time` in seconds, and `where` it stands, for messages."""
+
+    time: float
+    text: str
+    where: str
+
+
+Captions = Iterator[tuple[str, list[Caption]]]
 
 
 def read_captions(path: Path, clip_seconds: float, writer: dict[str, Any]) -> Iterator[Narratives]:
@@ -25,77 +37,110 @@ def read_captions(path: Path, clip_seconds: float, writer: dict[str, Any]) -> It
 
     Args:
         path: a folder, .zip, .json or .csv.
-        clip_seconds: length of a clip, where captions are numbered by clip; a caption's time is its clip's middle.
+        clip_seconds: length of a clip, where captions are numbered by clip; a caption's time is its clip's middle:
+            clip k covers [k, k + 1) · clip_seconds.
         writer: who wrote them, kept with each video.
 
     Raises:
-        UserError: no such path, another layout, or a record that cannot be understood.
+        UserError: no such path, another layout, or, with its place, a caption that cannot be used: without a time or a
+            text, or a second one of the same video and time.
     """
-    if not path.exists():
-        raise UserError(f"no captions at {path}")
-    if path.is_dir() or path.suffix == ".zip":
-        videos = _of_clips(path, clip_seconds)
-    elif path.suffix == ".json":
-        videos = _of_json(path)
-    elif path.suffix == ".csv":
-        videos = _of_csv(path)
-    else:
-        raise UserError(f"{path}: captions are read from a folder or .zip of .jsonl, a .json or a .csv")
-    found = False
+    videos = _videos(path, clip_seconds)
+    seen: set[str] = set()
     for video, captions in videos:
-        found = True
-        times = sorted(captions)
-        record = {"video": video, "times": times, "texts": [captions[time] for time in times], "writer": writer}
-        yield parse(record, str(path))
-    if not found:
+        if video in seen:
+            raise UserError(f"{path} holds captions of {video} twice")
+        seen.add(video)
+        yield _narratives(video, captions, path, writer)
+    if not seen:
         raise UserError(f"{path} holds no captions")
 
 
-def _of_clips(path: Path, clip_seconds: float) -> Iterator[tuple[str, dict[float, str]]]:
-    for name, text in sorted(_members(path)):
-        captions: dict[float, str] = {}
-        for number, line in enumerate(text.splitlines(), start=1):
+def _videos(path: Path, clip_seconds: float) -> Captions:
+    if not path.exists():
+        raise UserError(f"no captions at {path}")
+    if path.is_dir() or path.suffix == ".zip":
+        return _of_clips(path, clip_seconds)
+    if path.suffix == ".json":
+        return _of_json(path)
+    if path.suffix == ".csv":
+        return _of_csv(path)
+    raise UserError(f"{path}: captions are read from a folder or .zip of .jsonl, a .json or a .csv")
+
+
+def _narratives(video: str, captions: list[Caption], path: Path, writer: dict[str, Any]) -> Narratives:
+    ordered = sorted(captions, key=lambda caption: caption.time)
+    for before, after in pairwise(ordered):
+        if before.time == after.time:
+            raise UserError(f"{after.where}: a second caption of {video} at {after.time:g} s, as {before.where}")
+    times, texts = [caption.time for caption in ordered], [caption.text for caption in ordered]
+    return parse({"video": video, "times": times, "texts": texts, "writer": writer}, str(path))
+
+
+def _caption(time: Any, text: Any, where: str) -> Caption:
+    try:
+        seconds = float(time)
+    except (TypeError, ValueError):
+        raise UserError(f"{where}: {time!r} is not a time in seconds") from None
+    if not isinstance(text, str) or not text.strip():
+        raise UserError(f"{where}: the caption is empty")
+    return Caption(seconds, text.strip(), where)
+
+
+def _of_clips(path: Path, clip_seconds: float) -> Captions:
+    for name, content in _members(path):
+        captions = []
+        for number, line in enumerate(content.split(b"\n"), start=1):
             if not line.strip():
                 continue
-            try:
-                record = json.loads(line)
-                captions[(int(record["moment"]) + 0.5) * clip_seconds] = str(record["description"]).strip()
-            except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-                raise UserError(f"{path}, {name}, line {number}: not a caption with moment and description") from error
+            where = f"{path}, {name}, line {number}"
+            record = json_line(line, where)
+            if not isinstance(record, dict) or not {"moment", "description"} <= record.keys():
+                raise UserError(f"{where}: a caption needs moment and description")
+            moment = record["moment"]
+            if not isinstance(moment, int) or isinstance(moment, bool) or moment < 0:
+                raise UserError(f"{where}: moment is {moment!r}, not the number of a clip")
+            captions.append(_caption((moment + 0.5) * clip_seconds, record["description"], where))
         yield PurePosixPath(name).stem, captions
 
 
-def _members(path: Path) -> Iterator[tuple[str, str]]:
+def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each .jsonl, in the order of their names."""
     if path.is_dir():
-        for file in path.rglob("*.jsonl"):
-            yield file.name, file.read_text(encoding="utf-8")
+        for file in sorted(path.rglob("*.jsonl")):
+            yield str(file.relative_to(path)), file.read_bytes()
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
+            for name in sorted(archive.namelist()):
+                # macOS adds a shadow of each file.
                 if name.endswith(".jsonl") and "__MACOSX" not in name:
-                    yield name, archive.read(name).decode("utf-8")
+                    yield name, archive.read(name)
     except zipfile.BadZipFile as error:
-        raise UserError(f"{path} is not a zip file, or a damaged one") from error
+        raise UserError(f"{path} is not a zip file, or a damaged one ({error})") from error
 
 
-def _of_json(path: Path) -> Iterator[tuple[str, dict[float, str]]]:
+def _of_json(path: Path) -> Captions:
     try:
-        videos = json.loads(path.read_text(encoding="utf-8"))
-        for video, captions in videos.items():
-            yield video, {float(time): str(text).strip() for time, text in captions.items()}
-    except (json.JSONDecodeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path} is not JSON of the form {{video: {{seconds: text}}}}") from error
+        videos = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error})") from error
+    if not isinstance(videos, dict) or not all(isinstance(captions, dict) for captions in videos.values()):
+        raise UserError(f"{path} is not of the form {{video: {{seconds: text}}}}")
+    for video, captions in videos.items():
+        yield video, [_caption(time, text, f"{path}, {video} at {time}") for time, text in captions.items()]
 
 
-def _of_csv(path: Path) -> Iterator[tuple[str, dict[float, str]]]:
-    videos: dict[str, dict[float, str]] = {}
-    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+def _of_csv(path: Path) -> Captions:
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text in UTF-8 ({error})") from error
+    rows = csv.DictReader(io.StringIO(content, newline=""))
     if not {"video", "time", "text"} <= set(rows.fieldnames or ()):
         raise UserError(f"{path} needs the columns video, time and text")
+    videos: dict[str, list[Caption]] = {}
     for row in rows:
-        try:
-            videos.setdefault(row["video"], {})[float(row["time"])] = row["text"].strip()
-        except (ValueError, AttributeError) as error:
-            raise UserError(f"{path}, line {rows.line_num}: not a video, a time in seconds and a text") from error
+        caption = _caption(row["time"], row["text"], f"{path}, line {rows.line_num}")
+        videos.setdefault(row["video"], []).append(caption)
     yield from videos.items()

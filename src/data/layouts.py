@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import zipfile
+import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,57 +15,94 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from src.data.store import check_values
 from src.errors import UserError
 
 Features = NDArray[np.float32]
 
 
 class Layout(Protocol):
-    """Features of videos as somebody published them."""
+    """Features of videos as somebody published them. Nothing is read before it is asked for."""
 
     @property
-    def place(self) -> Path:
-        """The file or folder they are read from."""
+    def places(self) -> tuple[Path, ...]:
+        """The files or folders they are read from."""
         ...
 
-    def __call__(self, video: str) -> Features | None:
-        """The features (n, dim) of a video, n >= 1; None where there are none.
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the features: the layout and its settings, as JSON can say them."""
+        ...
+
+    def __contains__(self, video: str) -> bool:
+        """Whether there are features of a video."""
+        ...
+
+    def __call__(self, video: str) -> Features:
+        """The features (n, dim) of a video that is there, n >= 1, finite and within half precision.
 
         Raises:
-            UserError: the file is damaged, or not of the expected size.
+            UserError: they are not, or their file is damaged; it names the file.
         """
         ...
 
 
-class NpyFolder:
+class _Folder:
+    """What the layouts of one file a video share."""
+
+    folder: str
+    suffix = ""
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        return (Path(self.folder).absolute(),)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"layout": type(self).__name__, "place": str(self.places[0])}
+
+    def __contains__(self, video: str) -> bool:
+        return self._path(video).is_file()
+
+    def _path(self, video: str) -> Path:
+        return self.places[0] / f"{video}{self.suffix}"
+
+
+@dataclass(frozen=True)
+class NpyFolder(_Folder):
     """VIDEO.npy, each (n, dim), in one folder (VSLNet, EMB)."""
 
-    def __init__(self, folder: str, dim: int) -> None:
-        self.place = Path(folder)
-        self.dim = dim
+    folder: str
+    dim: int
+    suffix = ".npy"
 
-    def __call__(self, video: str) -> Features | None:
-        path = self.place / f"{video}.npy"
-        return _check(path, _load(path), self.dim) if path.is_file() else None
+    def __call__(self, video: str) -> Features:
+        path = self._path(video)
+        loaded = _load(path)
+        if not isinstance(loaded, np.ndarray):
+            raise UserError(f"{path} holds several arrays: it is a .npz under another name")
+        return _check(path, loaded, self.dim)
 
 
-class NpzFolder:
+@dataclass(frozen=True)
+class NpzFolder(_Folder):
     """VIDEO.npz with an array `features` (n, dim), in one folder (Moment-DETR, QD-DETR)."""
 
-    def __init__(self, folder: str, dim: int) -> None:
-        self.place = Path(folder)
-        self.dim = dim
+    folder: str
+    dim: int
+    suffix = ".npz"
 
-    def __call__(self, video: str) -> Features | None:
-        path = self.place / f"{video}.npz"
-        if not path.is_file():
-            return None
-        with _load(path) as archive:
-            if "features" not in archive:
-                raise UserError(f"{path} has no array 'features', only {', '.join(archive.files)}")
-            return _check(path, archive["features"], self.dim)
+    def __call__(self, video: str) -> Features:
+        path = self._path(video)
+        loaded = _load(path)
+        if not isinstance(loaded, dict):
+            raise UserError(f"{path} holds one array without a name: it is a .npy under another name")
+        if "features" not in loaded:
+            raise UserError(f"{path} has no array 'features', only {', '.join(loaded) or 'nothing'}")
+        return _check(path, loaded["features"], self.dim)
 
 
+@dataclass(frozen=True)
 class Hdf5:
     """One HDF5 file with a dataset (n, dim) for each video (LGI; ActivityNet's C3D).
 
@@ -70,62 +112,98 @@ class Hdf5:
         dataset: where a video's dataset is, with {video} for its id.
     """
 
-    def __init__(self, file: str, dim: int, dataset: str = "{video}") -> None:
-        self.place = Path(file)
-        self.dim = dim
-        self.dataset = dataset
+    file: str
+    dim: int
+    dataset: str = "{video}"
 
-    def __call__(self, video: str) -> Features | None:
+    @property
+    def places(self) -> tuple[Path, ...]:
+        return (Path(self.file).absolute(),)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"layout": "Hdf5", "place": str(self.places[0]), "dataset": self.dataset}
+
+    def __contains__(self, video: str) -> bool:
+        return self.dataset.format(video=video) in self._opened
+
+    def __call__(self, video: str) -> Features:
         name = self.dataset.format(video=video)
+        where = f"{self.places[0]}, {name}"
+        found = self._opened[name]
+        if not isinstance(found, h5py.Dataset):
+            inside = ", ".join(found) if isinstance(found, h5py.Group) else "nothing"
+            raise UserError(f"{where} is a group of {inside}, not a dataset: set features.layout.dataset")
         try:
-            with h5py.File(self.place) as file:
-                if name not in file:
-                    return None
-                return _check(f"{self.place}, dataset {name}", file[name][:], self.dim)
+            values = found[()]
         except OSError as error:
-            raise UserError(f"{self.place} is not an HDF5 file, or a damaged one ({error})") from error
+            raise UserError(f"{where} cannot be read: {error}") from error
+        return _check(where, values, self.dim)
+
+    @cached_property
+    def _opened(self) -> h5py.File:
+        try:
+            return h5py.File(self.places[0], locking=False)
+        except OSError as error:
+            raise UserError(f"{self.places[0]} is not an HDF5 file, or a damaged one ({error})") from error
 
 
+@dataclass(frozen=True)
 class Streams:
-    """Several layouts side by side, such as SlowFast and CLIP: cut to the shortest, each scaled to length one.
+    """Several layouts side by side, such as SlowFast and CLIP, cut to the shortest.
 
     Args:
         streams: the layouts, in the order of their channels.
+        normalize: scale each stream's snippets to length one first, as Moment-DETR and QD-DETR do.
     """
 
-    def __init__(self, streams: Sequence[Layout]) -> None:
-        self.streams = streams
-        self.place = streams[0].place
+    streams: Sequence[Layout]
+    normalize: bool
 
-    def __call__(self, video: str) -> Features | None:
+    @property
+    def places(self) -> tuple[Path, ...]:
+        return tuple(place for stream in self.streams for place in stream.places)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        streams = [stream.identity for stream in self.streams]
+        return {"layout": "Streams", "streams": streams, "normalize": self.normalize}
+
+    def __contains__(self, video: str) -> bool:
+        return all(video in stream for stream in self.streams)
+
+    def __call__(self, video: str) -> Features:
         parts = [stream(video) for stream in self.streams]
-        found = [part for part in parts if part is not None]
-        if len(found) < len(parts):
-            return None
-        length = min(len(part) for part in found)
-        return np.concatenate([_unit(part[:length]) for part in found], axis=1)
+        length = min(len(part) for part in parts)
+        cut = [part[:length] for part in parts]
+        return np.concatenate([_unit(part) for part in cut] if self.normalize else cut, axis=1)
 
 
 def _unit(features: Features) -> Features:
-    norm = np.linalg.norm(features, axis=1, keepdims=True)
-    scaled: Features = features / np.maximum(norm, 1e-5)
+    scaled: Features = features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-5)
     return scaled
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    """The array of a .npy, or those of a .npz by name. Pickled objects are refused."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} cannot be read as an array: {str(error).splitlines()[0]}") from error
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return dict(loaded)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it is empty"
+        raise UserError(f"{path} cannot be read as an array: {reason}") from error
 
 
 def _check(where: Path | str, features: NDArray[Any], dim: int) -> Features:
-    # Some releases keep the singleton axes of the network that made them.
-    squeezed = features.reshape(len(features), -1) if features.ndim > 2 and features.size else features
-    if squeezed.ndim != 2 or len(squeezed) == 0 or squeezed.shape[1] != dim:
-        raise UserError(
-            f"{where}: features of shape {features.shape}, expected (n, {dim}) with n >= 1: see features.dim"
-        )
-    if not np.isfinite(squeezed).all():
-        raise UserError(f"{where}: its features hold NaN or infinity")
-    return squeezed.astype(np.float32)
+    if not np.issubdtype(features.dtype, np.floating) and not np.issubdtype(features.dtype, np.integer):
+        raise UserError(f"{where}: features of type {features.dtype}, expected numbers")
+    # Some releases keep the axes of length one of the network that made them.
+    if features.ndim > 2 and features.size and max(features.shape[1:]) == math.prod(features.shape[1:]):
+        features = features.reshape(len(features), -1)
+    if features.ndim != 2 or features.shape[1] != dim or len(features) == 0:
+        raise UserError(f"{where}: features of shape {features.shape}, expected (n, {dim}) with n >= 1 (features.dim)")
+    check_values(features, str(where))
+    return features.astype(np.float32)

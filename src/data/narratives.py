@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from src.data.records import Narratives
 from src.errors import UserError
+from src.files import whole
 
 
 def read_narratives(path: Path) -> Iterator[Narratives]:
@@ -22,14 +24,10 @@ def read_narratives(path: Path) -> Iterator[Narratives]:
     if missing := missing_narratives(path):
         raise UserError(missing[0])
     first: dict[str, int] = {}
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             where = f"{path}, line {number}"
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{where}: not JSON ({error.msg})") from error
-            narratives = parse(record, where)
+            narratives = parse(json_line(line, where), where)
             if narratives.video in first:
                 raise UserError(
                     f"{where}: video {narratives.video} was already given on line {first[narratives.video]}"
@@ -48,22 +46,32 @@ def missing_narratives(path: Path) -> list[str]:
     ]
 
 
+def json_line(line: bytes, where: str) -> Any:
+    """The value of one line of JSON Lines. `where` names it in a UserError."""
+    try:
+        return json.loads(line)
+    except ValueError as error:  # bad JSON, or bytes that are not text
+        raise UserError(f"{where}: not JSON ({error})") from error
+
+
 def parse(record: Any, where: str) -> Narratives:
-    """Check one record. `where` names it in a UserError."""
+    """Check one record and make it `Narratives`. `where` names it in a UserError."""
     if not isinstance(record, dict) or not {"video", "times", "texts"} <= record.keys():
         raise UserError(f"{where}: a record needs video, times and texts")
-    video, times, texts = record["video"], record["times"], record["texts"]
-    if not isinstance(video, str) or not video:
+    video, times, texts, writer = record["video"], record["times"], record["texts"], record.get("writer", {})
+    if not isinstance(video, str) or not video.strip():
         raise UserError(f"{where}: the video has no name")
     if not isinstance(times, list) or not isinstance(texts, list) or len(times) != len(texts):
         raise UserError(f"{where}: video {video} needs as many times as texts, both as lists")
-    if not all(isinstance(time, int | float) and time >= 0 for time in times) or times != sorted(times):
-        raise UserError(f"{where}: the times of video {video} are not ascending seconds from 0")
     if not texts:
         raise UserError(f"{where}: video {video} has no narratives")
+    if not all(map(_is_time, times)) or times != sorted(times):
+        raise UserError(f"{where}: the times of video {video} are not ascending seconds from 0")
     if not all(isinstance(text, str) and text.strip() for text in texts):
         raise UserError(f"{where}: video {video} has an empty narrative")
-    return Narratives(video, tuple(float(time) for time in times), tuple(texts), record.get("writer", {}))
+    if not isinstance(writer, dict):
+        raise UserError(f"{where}: the writer of video {video} is not an object of settings")
+    return Narratives(video, tuple(float(time) for time in times), tuple(texts), writer)
 
 
 def to_line(narratives: Narratives) -> str:
@@ -73,15 +81,13 @@ def to_line(narratives: Narratives) -> str:
 
 def write_narratives(path: Path, narratives: Iterable[Narratives]) -> int:
     """Write a narratives file whole or not at all; returns the number of videos."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
     count = 0
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            for one in narratives:
-                file.write(to_line(one))
-                count += 1
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for one in narratives:
+            file.write(to_line(one))
+            count += 1
     return count
+
+
+def _is_time(time: Any) -> bool:
+    return isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < math.inf

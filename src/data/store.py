@@ -1,15 +1,19 @@
 """The store: named rows of features in one HDF5 file, memory-mapped.
 
-Layout: `keys` (V,) text; `offsets` (V + 1,), key k owns rows offsets[k] to offsets[k + 1]; one contiguous dataset a
+Layout: `keys` (K,) text; `offsets` (K + 1,), key k owns rows offsets[k] to offsets[k + 1]; one contiguous dataset a
 column, `features` (N, dim) float16 among them; the attribute `made_by`, JSON, says what made it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+import mmap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO, NamedTuple
 
 import h5py
 import numpy as np
@@ -18,92 +22,124 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from src.errors import UserError
+from src.files import whole
 
 FEATURES = "features"
+LARGEST = float(np.finfo(np.float16).max)
+"""The largest feature that a store can hold."""
+
 _FORMAT = "tea-store-1"
-_LARGEST = float(np.finfo(np.float16).max)
+_HEADER = ("keys", "offsets")
+# Pages that are mapped count as this process's memory: they are given back once so many bytes have been read.
+_MAPPED_BYTES = 64 << 20
+_log = logging.getLogger(__name__)
 
 Columns = Mapping[str, NDArray[Any]]
 
 
 def write_store(path: Path, rows: Iterable[tuple[str, Columns]], made_by: Mapping[str, Any]) -> None:
-    """Write a store, one key at a time, under a temporary name until it is whole.
+    """Write a store, one key at a time, whole or not at all.
 
     Args:
         path: of the store; its folder is made.
         rows: (key, columns): `features` (n, dim), n >= 1, and any further columns of n rows, the same for every key.
-        made_by: what made it: source, settings, versions; must be JSON.
+        made_by: what made it: source and settings, as JSON can say them. Sizes and the format are added.
 
     Raises:
-        UserError: features that are not finite, too large for half precision, or of another size than the first.
+        UserError: features that are not finite, too large for half precision, or of another size than the first; a key
+            given twice; no rows at all.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with h5py.File(temporary, "w") as file:
-            _write(file, rows)
-            file.attrs["format"] = _FORMAT
-            file.attrs["made_by"] = json.dumps(made_by)
-        # Chunks grow while the number of rows is unknown; the final file is contiguous, so that it can be mapped.
-        final = path.with_name(path.name + ".whole")
-        try:
-            _make_contiguous(temporary, final)
-            final.replace(path)
-        finally:
-            final.unlink(missing_ok=True)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as temporary, TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        spool = _Spool(Path(folder), path)
+        with spool:
+            for key, columns in rows:
+                spool.add(key, columns)
+        if not spool.counts:
+            raise UserError(f"there is nothing to store in {path}: no video or text was given")
+        spool.write(temporary, made_by)
 
 
-def _write(file: h5py.File, rows: Iterable[tuple[str, Columns]]) -> None:
-    keys: list[str] = []
-    offsets = [0]
-    for key, columns in rows:
+class _Spool:
+    """Columns as raw files that grow, until the number of rows is known and they can become contiguous datasets."""
+
+    def __init__(self, folder: Path, target: Path) -> None:
+        self.folder = folder
+        self.target = target
+        self.counts: dict[str, int] = {}
+        self._files: dict[str, BinaryIO] = {}
+        self._kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> _Spool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def add(self, key: str, columns: Columns) -> None:
+        if key in self.counts:
+            raise UserError(f"{key!r} is given twice to {self.target}")
         features = columns[FEATURES]
-        _check(key, features, file[FEATURES].shape[1] if FEATURES in file else None)
-        for name, values in columns.items():
-            values = values.astype(np.float16) if name == FEATURES else values
-            if name not in file:
-                file.create_dataset(
-                    name,
-                    shape=(0, *values.shape[1:]),
-                    maxshape=(None, *values.shape[1:]),
-                    dtype=values.dtype,
-                    chunks=(4096, *values.shape[1:]),
-                )
-            file[name].resize(offsets[-1] + len(values), axis=0)
-            file[name][offsets[-1] :] = values
-        keys.append(key)
-        offsets.append(offsets[-1] + len(features))
-    if not keys:
-        raise UserError("there is nothing to store: no video or text was given")
-    file.create_dataset("keys", data=keys, dtype=h5py.string_dtype())
-    file.create_dataset("offsets", data=np.array(offsets))
+        self._check(key, features)
+        stored = {**columns, FEATURES: features.astype(np.float16)}
+        if not self._files:
+            for name, values in stored.items():
+                self._kinds[name] = values.dtype, values.shape[1:]
+                self._files[name] = self._stack.enter_context((self.folder / name).open("wb"))
+        for name, (dtype, shape) in self._kinds.items():
+            values = stored[name]
+            if values.dtype != dtype or values.shape != (len(features), *shape):
+                raise ValueError(f"{key}: column {name} is {values.dtype} {values.shape}, not {dtype} (n, *{shape})")
+            np.ascontiguousarray(values).tofile(self._files[name])
+        self.counts[key] = len(features)
+
+    def _check(self, key: str, features: NDArray[Any]) -> None:
+        where = f"{key!r}, for {self.target}"
+        if features.ndim != 2 or len(features) == 0:
+            raise UserError(f"{where}: features of shape {features.shape}, expected (n, dim) with n >= 1")
+        if self._kinds and features.shape[1:] != self._kinds[FEATURES][1]:
+            dim = self._kinds[FEATURES][1][0]
+            raise UserError(f"{where}: features of size {features.shape[1]}, those before it have {dim}")
+        check_values(features, where)
+
+    def write(self, path: Path, made_by: Mapping[str, Any]) -> None:
+        offsets = np.cumsum([0, *self.counts.values()], dtype=np.int64)
+        rows = int(offsets[-1])
+        with h5py.File(path, "w") as file:
+            for name, (dtype, shape) in self._kinds.items():
+                dataset = file.create_dataset(name, shape=(rows, *shape), dtype=dtype)
+                values = np.memmap(self.folder / name, dtype=dtype, mode="r", shape=(rows, *shape))
+                for start in range(0, rows, 65536):
+                    dataset[start : start + 65536] = values[start : start + 65536]
+            file.create_dataset("keys", data=list(self.counts), dtype=h5py.string_dtype())
+            file.create_dataset("offsets", data=offsets)
+            sizes = {"keys": len(self.counts), "rows": rows, "dim": self._kinds[FEATURES][1][0]}
+            file.attrs["format"] = _FORMAT
+            file.attrs["made_by"] = json.dumps({**made_by, "sizes": sizes, "format": _FORMAT})
 
 
-def _check(key: str, features: NDArray[Any], dim: int | None) -> None:
-    if features.ndim != 2 or len(features) == 0:
-        raise UserError(f"{key}: features of shape {features.shape}, expected (n, dim) with n >= 1")
-    if dim is not None and features.shape[1] != dim:
-        raise UserError(f"{key}: features of size {features.shape[1]}, the ones before it have {dim}")
-    if not np.isfinite(features).all():
-        raise UserError(f"{key}: its features hold NaN or infinity")
-    if np.abs(features).max() > _LARGEST:
-        raise UserError(f"{key}: its features reach {np.abs(features).max():.3g}, too large for half precision")
+def check_values(features: NDArray[Any], where: str) -> None:
+    """Raise a UserError if a store cannot hold features (n, dim), n and dim >= 1. `where` names them in it."""
+    largest = np.abs(features).max()
+    if not np.isfinite(largest):
+        rows = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        raise UserError(
+            f"{where}: its features hold NaN or infinity, first in row {rows[0]} ({len(rows)} of {len(features)} rows)"
+        )
+    if largest > LARGEST:
+        raise UserError(f"{where}: its features reach {largest:.4g}, past the {LARGEST:.0f} of half precision")
 
 
-def _make_contiguous(source: Path, target: Path) -> None:
-    with h5py.File(source) as chunked, h5py.File(target, "w") as whole:
-        for name, dataset in chunked.items():
-            copy = whole.create_dataset(name, shape=dataset.shape, dtype=dataset.dtype)
-            for start in range(0, len(dataset), 65536):
-                copy[start : start + 65536] = dataset[start : start + 65536]
-        for name, value in chunked.attrs.items():
-            whole.attrs[name] = value
+class _Column(NamedTuple):
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
 
 
 class Store:
-    """A store opened for reading. Rows come from the page cache: processes that read one store share its memory.
+    """A store opened for reading, from the page cache: processes that read one store share that memory.
+
+    It can be pickled, and used after a fork; each process maps the file when it first reads from it.
 
     Args:
         path: of the store.
@@ -115,23 +151,28 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with h5py.File(path) as file:
+            self._version = _version(path)
+            # A store never changes in place, so it needs no lock, which some file systems do not have.
+            with h5py.File(path, locking=False) as file:
                 if file.attrs.get("format") != _FORMAT:
                     raise UserError(f"{path} is not a store of this version: make it again with python -m src.prepare")
                 self.made_by: dict[str, Any] = json.loads(file.attrs["made_by"])
                 keys = file["keys"].asstr()[:]
                 self._offsets: NDArray[np.int64] = file["offsets"][:]
                 self._columns = {
-                    name: (file[name].id.get_offset(), file[name].dtype, file[name].shape)
-                    for name in file
-                    if name not in ("keys", "offsets")
+                    name: _Column(dataset.id.get_offset(), dataset.dtype, dataset.shape)
+                    for name, dataset in file.items()
+                    if name not in _HEADER
                 }
         except FileNotFoundError as error:
             raise UserError(f"no store at {path}: make it with python -m src.prepare") from error
-        except OSError as error:
-            raise UserError(f"{path} is damaged or not a store ({error}): make it again") from error
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{path} is damaged or not a store ({reason}): delete it and make it again") from error
         self._index = {key: position for position, key in enumerate(keys)}
-        self._maps: dict[str, NDArray[Any]] = {}
+        self._arrays: dict[str, NDArray[Any]] = {}
+        self._map: mmap.mmap | None = None
+        self._read = 0
 
     def __len__(self) -> int:
         return len(self._index)
@@ -139,17 +180,16 @@ class Store:
     def __iter__(self) -> Iterator[str]:
         return iter(self._index)
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self._index
 
     def __getstate__(self) -> dict[str, Any]:
-        # Each process maps the file itself.
-        return {**self.__dict__, "_maps": {}}
+        return {**self.__dict__, "_arrays": {}, "_map": None}
 
     @property
     def dim(self) -> int:
         """Size of a feature vector."""
-        return int(self._columns[FEATURES][2][1])
+        return self._columns[FEATURES].shape[1]
 
     def count(self, key: str) -> int:
         """Number of rows of a key."""
@@ -157,25 +197,71 @@ class Store:
         return int(self._offsets[position + 1] - self._offsets[position])
 
     def __getitem__(self, key: str) -> dict[str, Tensor]:
-        """Every column of a key: `features` (n, dim) float16, and what else there is."""
+        """Every column of a key, copied: `features` (n, dim) float16, and what else there is.
+
+        Raises:
+            UserError: the store has no such key.
+        """
         position = self._position(key)
         start, stop = self._offsets[position : position + 2]
-        return {name: torch.from_numpy(np.array(self._map(name)[start:stop])) for name in self._columns}
+        if self._map is None:
+            self._open()
+        rows = {name: array[start:stop].copy() for name, array in self._arrays.items()}
+        self._give_back(sum(values.nbytes for values in rows.values()))
+        return {name: torch.from_numpy(values) for name, values in rows.items()}
 
     def require(self, keys: Iterable[str]) -> None:
         """Raise a UserError that counts and names the keys that are not here."""
-        missing = sorted(set(keys) - self._index.keys())
+        wanted = set(keys)
+        missing = sorted(wanted - self._index.keys())
         if missing:
-            names = ", ".join(repr(key) for key in missing[:3]) + (", …" if len(missing) > 3 else "")
-            raise UserError(f"{self.path} lacks {len(missing)} of what is asked for: {names}")
+            raise UserError(f"{self.path} has nothing for {len(missing)} of {len(wanted)}: {listing(missing)}")
 
     def _position(self, key: str) -> int:
         if key not in self._index:
             raise UserError(f"{self.path} has nothing for {key!r}")
         return self._index[key]
 
-    def _map(self, name: str) -> NDArray[Any]:
-        if name not in self._maps:
-            offset, dtype, shape = self._columns[name]
-            self._maps[name] = np.memmap(self.path, dtype=dtype, mode="r", offset=offset, shape=shape)
-        return self._maps[name]
+    def _open(self) -> None:
+        with self.path.open("rb") as file:
+            if _version(self.path) != self._version:
+                raise UserError(f"{self.path} was made anew while it was in use: start again")
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        for name, (offset, dtype, shape) in self._columns.items():
+            count = int(np.prod(shape))
+            self._arrays[name] = np.frombuffer(self._map, dtype, count, offset).reshape(shape)
+
+    def _give_back(self, read: int) -> None:
+        self._read += read
+        if self._read > _MAPPED_BYTES and self._map is not None:
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._read = 0
+
+
+def open_if_made_by(path: Path, made_by: Mapping[str, Any]) -> Store | None:
+    """The store at `path` if it is whole and was made by just this; None if it must be made (anew), and say so."""
+    if not path.is_file():
+        _log.info("making %s", path)
+        return None
+    try:
+        store = Store(path)
+    except UserError as error:
+        _log.warning("making it anew: %s", error)
+        return None
+    # By way of JSON, where tuples are lists.
+    asked = json.loads(json.dumps(made_by))
+    different = [name for name in asked if store.made_by.get(name) != asked[name]]
+    if different:
+        _log.info("making %s anew: it was made with another %s", path, ", ".join(different))
+        return None
+    return store
+
+
+def listing(names: Sequence[str], most: int = 3) -> str:
+    """The first few of `names`, for a message."""
+    return ", ".join(repr(name) for name in names[:most]) + (", …" if len(names) > most else "")
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns

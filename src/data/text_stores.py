@@ -3,62 +3,103 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from src.data.narratives import read_narratives
-from src.data.store import Columns, Store, write_store
+from src.data.narratives import missing_narratives, read_narratives
+from src.data.store import Columns, Store, listing, open_if_made_by, write_store
+from src.errors import UserError
 from src.text.encoder import TextEncoder
 
-_log = logging.getLogger(__name__)
 
+def query_store(path: Path, encoder: TextEncoder, sentences: Iterable[str]) -> Store:
+    """Word vectors of each different sentence: columns `features` (Q, dim) and `unknown` (Q,) bool.
 
-def query_store(path: Path, encoder: TextEncoder, sentences: Sequence[str]) -> Store:
-    """Word vectors of each different sentence: columns `features` (Q, dim) and `unknown` (Q,)."""
+    Args:
+        path: of the store; kept if it was made of these sentences with this encoder.
+        encoder: of the words.
+        sentences: queries, never empty.
+
+    Raises:
+        UserError: the encoder's model or vectors are missing or damaged; the store is then left as it was.
+    """
     different = sorted(set(sentences))
 
     def rows() -> Iterator[tuple[str, Columns]]:
         for sentence, words in zip(different, encoder.words(different), strict=True):
             yield sentence, {"features": words.features, "unknown": words.unknown}
 
-    return _up_to_date(path, {**encoder.identity, "sentences": _digest(different)}, rows)
-
-
-def narrative_store(path: Path, encoder: TextEncoder, file: Path) -> Store:
-    """Sentence vectors of a narratives file, by video: columns `features` (n, dim) and `times` (n,) in seconds."""
-    videos = list(read_narratives(file))
-
-    def rows() -> Iterator[tuple[str, Columns]]:
-        vectors = encoder.sentences([text for video in videos for text in video.texts])
-        position = 0
-        for video in videos:
-            end = position + len(video.texts)
-            yield video.video, {"features": vectors[position:end], "times": np.array(video.times)}
-            position = end
-
-    narratives = _digest([f"{video.video} {video.times} {video.texts}" for video in videos])
-    return _up_to_date(path, {**encoder.identity, "narratives": narratives}, rows)
-
-
-def _up_to_date(path: Path, made_by: dict[str, Any], rows: Callable[[], Iterator[tuple[str, Columns]]]) -> Store:
-    if path.is_file():
-        store = Store(path)
-        if store.made_by == made_by:
-            return store
-        _log.info("%s was made of something else: making it anew", path)
-    else:
-        _log.info("making %s", path)
+    digest = hashlib.sha256("\0".join(different).encode()).hexdigest()
+    made_by = {**encoder.identity, "sentences": digest}
+    kept = open_if_made_by(path, made_by)
+    if kept is not None:
+        return kept
     write_store(path, rows(), made_by)
     return Store(path)
 
 
-def _digest(texts: Sequence[str]) -> str:
-    digest = hashlib.sha256()
-    for text in texts:
-        digest.update(text.encode())
-        digest.update(b"\0")
-    return digest.hexdigest()
+def narrative_store(path: Path, encoder: TextEncoder, file: Path, videos: Iterable[str]) -> Store:
+    """Sentence vectors of a narratives file, by video: columns `features` (n, dim) and `times` (n,) float64 seconds.
+
+    Args:
+        path: of the store; kept if it was made of this very file with this encoder.
+        encoder: of the sentences.
+        file: of narratives. All its videos are stored, so that data sets of the same videos share the store.
+        videos: ids that must be among them.
+
+    Raises:
+        UserError: no such file, a malformed line in it, or no narratives for some of `videos`: it counts and names
+            them; what is wrong with the encoder. The store is then left as it was.
+    """
+    if missing := missing_narratives(file):
+        raise UserError(missing[0])
+    with file.open("rb") as content:
+        made_by = {**encoder.identity, "narratives": hashlib.file_digest(content, "sha256").hexdigest()}
+    wanted = set(videos)
+    kept = open_if_made_by(path, made_by)
+    if kept is not None:
+        _require(wanted, set(kept), file)
+        return kept
+    # All of the file is checked before the long work begins.
+    texts = _Texts(file)
+    _require(wanted, texts.videos, file)
+
+    def rows() -> Iterator[tuple[str, Columns]]:
+        vectors = encoder.sentences(texts)
+        for video in read_narratives(file):
+            features = np.stack(list(islice(vectors, len(video.texts))))
+            yield video.video, {"features": features, "times": np.array(video.times)}
+
+    write_store(path, rows(), made_by)
+    return Store(path)
+
+
+class _Texts:
+    """The texts of a narratives file, which may be too many to hold in memory. `videos` are those it is about."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.videos: set[str] = set()
+        self._count = 0
+        for video in read_narratives(file):
+            self.videos.add(video.video)
+            self._count += len(video.texts)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        for video in read_narratives(self.file):
+            yield from video.texts
+
+
+def _require(wanted: set[str], there: set[str], file: Path) -> None:
+    lacking = sorted(wanted - there)
+    if lacking:
+        raise UserError(
+            f"{file} has no narratives of {len(lacking)} of {len(wanted)} videos ({listing(lacking)}): "
+            "write them with python -m src.narrate"
+        )

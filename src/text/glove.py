@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from src.errors import UserError
-from src.text.encoder import Words
+from src.text.encoder import Texts, Words
 from src.text.tokens import words as split
 
 _log = logging.getLogger(__name__)
+
+Vectors = dict[str, NDArray[np.float32]]
 
 
 class Glove:
@@ -35,55 +37,63 @@ class Glove:
     @property
     def identity(self) -> dict[str, Any]:
         size = self.path.stat().st_size if self.path.is_file() else None
-        return {"encoder": "glove", "file": self.path.name, "bytes": size, "dim": self.dim}
+        return {"encoder": "glove", "file": self.path.name, "bytes": size}
 
     def missing(self) -> list[str]:
         if self.path.is_file():
             return []
         return [f"no word vectors at {self.path}: get them from {self.source}, or set text.encoder.path"]
 
-    def words(self, sentences: Sequence[str]) -> Iterator[Words]:
-        tokens = [split(sentence) for sentence in sentences]
-        vectors = self._vectors({word for sentence in tokens for word in sentence})
+    def words(self, sentences: Texts) -> Iterator[Words]:
+        """The words of each sentence: zeros, and flagged, where there is no vector."""
+        vectors = self._vectors({word for sentence in sentences for word in split(sentence)})
         nothing = np.zeros(self.dim, np.float32)
-        for sentence in tokens:
-            features = np.stack([vectors.get(word, nothing) for word in sentence])
-            yield Words(features, np.array([word not in vectors for word in sentence]))
+        for sentence in sentences:
+            tokens = split(sentence)
+            features = np.stack([vectors.get(word, nothing) for word in tokens])
+            yield Words(features, np.array([word not in vectors for word in tokens]))
 
-    def sentences(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The mean of a text's known words (Sent of Eq. 3); zeros where none is known."""
+    def sentences(self, texts: Texts) -> Iterator[NDArray[np.float32]]:
+        """The mean of each text's known words (Sent of Eq. 3); zeros where none is known."""
         vectors = self._vectors({word for text in texts for word in split(text)})
-        means = np.zeros((len(texts), self.dim), np.float32)
-        for mean, text in zip(means, texts, strict=True):
+        for text in tqdm(texts, desc="averaging word vectors", unit="text", delay=3):
             known = [vectors[word] for word in split(text) if word in vectors]
-            if known:
-                mean[:] = np.mean(known, axis=0)
-        return means
+            yield np.mean(known, axis=0) if known else np.zeros(self.dim, np.float32)
 
-    def _vectors(self, vocabulary: set[str]) -> dict[str, NDArray[np.float32]]:
+    def _vectors(self, vocabulary: set[str]) -> Vectors:
         if missing := self.missing():
             raise UserError(missing[0])
-        vectors: dict[str, NDArray[np.float32]] = {}
+        # Bytes, and only the first word of most lines: the official file has two million lines of 300 numbers.
+        wanted = {word.encode(): word for word in vocabulary}
+        vectors: Vectors = {}
         with (
-            self.path.open(encoding="utf-8") as lines,
+            self.path.open("rb") as lines,
             tqdm(total=self.path.stat().st_size, unit="B", unit_scale=True, desc=self.path.name, delay=3) as progress,
         ):
             for number, line in enumerate(lines, start=1):
                 progress.update(len(line))
-                # Split from the right: a few words of the official files have spaces in them.
-                word, *values = line.rstrip("\n").rsplit(" ", self.dim)
-                if word in vocabulary:
-                    vectors[word] = self._parse(values, number)
-        _log.info("%s: %d of %d words in use have a vector", self.path.name, len(vectors), len(vocabulary))
-        if not vectors:
-            raise UserError(f"{self.path} has a vector for none of the {len(vocabulary)} words in use")
+                if line.partition(b" ")[0] not in wanted:
+                    continue
+                # A few words of the official files have spaces in them, so the numbers are counted from the right.
+                word, *values = line.rstrip().rsplit(b" ", self.dim)
+                if word in wanted:
+                    vectors[wanted[word]] = self._parse(values, number)
+        self._report(vocabulary, vectors)
         return vectors
 
-    def _parse(self, values: list[str], number: int) -> NDArray[np.float32]:
+    def _parse(self, values: list[bytes], number: int) -> NDArray[np.float32]:
         try:
-            vector = np.array(values, dtype=np.float32)
+            vector = np.array([float(value) for value in values], np.float32)
         except ValueError as error:
             raise UserError(f"{self.path}, line {number}: not a word and {self.dim} numbers") from error
-        if vector.shape != (self.dim,) or not np.isfinite(vector).all():
-            raise UserError(f"{self.path}, line {number}: not a word and {self.dim} numbers")
+        if len(vector) != self.dim or not np.isfinite(vector).all():
+            raise UserError(f"{self.path}, line {number}: not a word and {self.dim} numbers (text.dim)")
         return vector
+
+    def _report(self, vocabulary: set[str], vectors: Vectors) -> None:
+        count = f"{len(vectors):,} of {len(vocabulary):,} words in use have a vector"
+        if not vectors:
+            raise UserError(
+                f"{self.path}: none of the {len(vocabulary)} words in use has a vector of {self.dim} numbers (text.dim)"
+            )
+        _log.info("%s: %s", self.path.name, count)

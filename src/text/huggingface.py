@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,10 +18,14 @@ from tqdm import tqdm
 
 from src.errors import UserError
 from src.text import minilm
-from src.text.encoder import Words
+from src.text.encoder import Texts, Words
 
 Sentence = Literal["mean", "pooler"]
 Encode = Callable[[list[str]], list[NDArray[np.float32]]]
+
+# Texts sorted by length together, and held in memory with their vectors.
+_CHUNK = 8192
+_log = logging.getLogger(__name__)
 
 
 class HuggingFaceText:
@@ -25,83 +33,128 @@ class HuggingFaceText:
 
     Args:
         model: name on the hub, local path, or `all-MiniLM-L6-v2`, which is looked for among the installed packages.
-        sentence: `mean` over the tokens (sentence-transformers models), or `pooler` (CLIP: its projected text vector).
+        sentence: `mean` over the tokens (sentence-transformers models), or `pooler`: CLIP's projected text vector, or
+            the pooled output of another model.
         normalize: scale sentence vectors to length one.
+        max_tokens: a text has at most so many, the rest is cut; None for as many as the model takes.
         batch_size: texts at a time.
         device: `auto` for a GPU where there is one.
     """
 
-    def __init__(self, model: str, sentence: Sentence, normalize: bool, batch_size: int, device: str) -> None:
+    def __init__(
+        self, model: str, sentence: Sentence, normalize: bool, max_tokens: int | None, batch_size: int, device: str
+    ) -> None:
+        if sentence not in ("mean", "pooler"):
+            raise UserError(f"text.encoder.sentence is {sentence!r}: give mean or pooler")
         self.model = model
         self.sentence = sentence
         self.normalize = normalize
+        self.max_tokens = max_tokens
         self.batch_size = batch_size
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"encoder": self.model, "sentence": self.sentence, "normalize": self.normalize}
+        return {
+            "encoder": str(Path(self.model).absolute()) if Path(self.model).is_dir() else self.model,
+            "sentence": self.sentence,
+            "normalize": self.normalize,
+            "max_tokens": self.max_tokens,
+        }
 
     def missing(self) -> list[str]:
         return []  # a model that is not on the disk is looked for on the hub
 
-    def words(self, sentences: Sequence[str]) -> Iterator[Words]:
+    def words(self, sentences: Texts) -> Iterator[Words]:
+        """The tokens of each sentence, the model's own marks of its start and end among them."""
         for tokens in self._in_order(sentences, self._tokens):
             yield Words(tokens, np.zeros(len(tokens), bool))
 
-    def sentences(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return np.stack(list(self._in_order(texts, self._pooled)))
+    def sentences(self, texts: Texts) -> Iterator[NDArray[np.float32]]:
+        return self._in_order(texts, self._pooled)
 
     @cached_property
-    def _parts(self) -> tuple[Any, Any]:
-        from transformers import AutoModel, AutoTokenizer, CLIPTextModelWithProjection
+    def _model(self) -> _Model:
+        return _load(minilm.find() if self.model == minilm.NAME else self.model, self.sentence, self.device)
 
-        place = minilm.find() if self.model == "all-MiniLM-L6-v2" else self.model
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(place)
-            kind = CLIPTextModelWithProjection if self.sentence == "pooler" else AutoModel
-            network = kind.from_pretrained(place).eval().to(self.device)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"text encoder {place} cannot be loaded ({reason}): set text.encoder.model to a local path"
-            ) from error
-        return tokenizer, network
-
-    def _in_order(self, texts: Sequence[str], encode: Encode) -> Iterator[NDArray[np.float32]]:
-        """What `encode` makes of each text. Each different text is encoded once, texts of similar length together."""
-        different = sorted(set(texts), key=lambda text: (len(text), text))
-        encoded: dict[str, NDArray[np.float32]] = {}
-        with tqdm(total=len(different), unit="text", desc=f"encoding with {self.model}", delay=3) as progress:
-            for start in range(0, len(different), self.batch_size):
-                batch = different[start : start + self.batch_size]
-                encoded.update(zip(batch, encode(batch), strict=True))
-                progress.update(len(batch))
-        for text in texts:
-            yield encoded[text]
+    def _in_order(self, texts: Texts, encode: Encode) -> Iterator[NDArray[np.float32]]:
+        """What `encode` makes of each text. In each chunk, a text that recurs is encoded once, and those of similar
+        length go together."""
+        remaining = iter(texts)
+        with tqdm(total=len(texts), unit="text", desc=f"encoding with {self.model}", delay=3) as progress:
+            while chunk := list(islice(remaining, _CHUNK)):
+                times = Counter(chunk)
+                different = sorted(times, key=lambda text: (len(text), text))
+                encoded: dict[str, NDArray[np.float32]] = {}
+                for start in range(0, len(different), self.batch_size):
+                    batch = different[start : start + self.batch_size]
+                    encoded.update(zip(batch, encode(batch), strict=True))
+                    progress.update(sum(times[text] for text in batch))
+                yield from (encoded[text] for text in chunk)
 
     def _tokens(self, texts: list[str]) -> list[NDArray[np.float32]]:
         states, mask, _ = self._run(texts)
-        return [row[:length].copy() for row, length in zip(states.cpu().numpy(), mask.sum(dim=1).tolist(), strict=True)]
+        # Not a slice: the tokenizer may pad on the left.
+        return [row[valid] for row, valid in zip(states.cpu().numpy(), mask.cpu().numpy(), strict=True)]
 
     def _pooled(self, texts: list[str]) -> list[NDArray[np.float32]]:
-        states, mask, projected = self._run(texts)
-        pooled = _mean(states, mask) if projected is None else projected
+        states, mask, pooled = self._run(texts)
+        if self.sentence == "mean":
+            pooled = (states * mask.unsqueeze(-1)).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        if pooled is None:
+            raise UserError(f"text encoder {self.model} pools nothing: set text.encoder.sentence=mean")
         if self.normalize:
             pooled = torch.nn.functional.normalize(pooled, dim=-1)
         return list(pooled.cpu().numpy())
 
     @torch.inference_mode()
     def _run(self, texts: list[str]) -> tuple[Tensor, Tensor, Tensor | None]:
-        tokenizer, network = self._parts
-        # Some tokenizers state no limit, which reads as an absurdly large one.
-        limit = min(tokenizer.model_max_length, network.config.max_position_embeddings)
-        inputs = tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt").to(self.device)
-        output = network(**inputs)
-        projected = output.text_embeds.float() if self.sentence == "pooler" else None
-        return output.last_hidden_state.float(), inputs["attention_mask"], projected
+        """Token states (n, Q, dim), their mask (n, Q), and what the model pools them to (n, dim), if it does."""
+        limit = min(self.max_tokens or self._model.limit, self._model.limit)
+        inputs = self._model.tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
+        inputs = inputs.to(self.device)
+        output = self._model.network(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        pooled = output.get("text_embeds", output.get("pooler_output"))
+        return (
+            output.last_hidden_state.float(),
+            inputs["attention_mask"].bool(),
+            None if pooled is None else pooled.float(),
+        )
 
 
-def _mean(tokens: Tensor, mask: Tensor) -> Tensor:
-    weight = mask.unsqueeze(-1).to(tokens.dtype)
-    return (tokens * weight).sum(dim=1) / weight.sum(dim=1)
+class _Model(NamedTuple):
+    tokenizer: Any
+    network: Any
+    limit: int  # tokens of a text
+
+
+def _load(place: str, sentence: Sentence, device: str) -> _Model:
+    from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModelWithProjection
+    from transformers.utils import logging as chatter
+
+    verbosity = chatter.get_verbosity()
+    chatter.set_verbosity_error()  # its report of CLIP's image half, which is not wanted here, fills a screen
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place)
+        kind = AutoConfig.from_pretrained(place).model_type
+        maker: Any = CLIPTextModelWithProjection if kind in ("clip", "clip_text_model") else AutoModel
+        network, report = maker.from_pretrained(place, output_loading_info=True)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"text encoder {place} cannot be loaded ({reason}): set text.encoder.model to a local path"
+        ) from error
+    finally:
+        chatter.set_verbosity(verbosity)
+    _require_weights(place, report["missing_keys"], sentence)
+    # Some tokenizers and configs state no limit, which reads as an absurdly large one.
+    limit = min(tokenizer.model_max_length, getattr(network.config, "max_position_embeddings", 512))
+    return _Model(tokenizer, network.eval().to(device), limit)
+
+
+def _require_weights(place: str, missing: Sequence[str], sentence: Sentence) -> None:
+    """Raise a UserError for weights that the checkpoint lacks: they would be drawn at random, unseen."""
+    used = sorted(name for name in missing if sentence == "pooler" or not name.startswith("pooler."))
+    if used:
+        hint = ": set text.encoder.sentence=mean" if all(name.startswith("pooler.") for name in used) else ""
+        raise UserError(f"text encoder {place} has no weights for {used[0]} and {len(used) - 1} more{hint}")
