@@ -50,7 +50,7 @@ def step_of(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
 
 
 def detr_step(kind: type[DETR]) -> Step:
-    network = kind(HIDDEN, HEADS, LAYERS, WIDTH, QUERIES, DROPOUT, 0.5, 5, Weights())  # type: ignore[call-arg]
+    network = kind(HIDDEN, HEADS, LAYERS, WIDTH, QUERIES, DROPOUT, 0.5, None, 5, Weights())  # type: ignore[call-arg]
     batch = ground_truth()
     video, query = torch.randn(BATCH, CLIPS, HIDDEN), torch.randn(BATCH, WORDS, HIDDEN)
 

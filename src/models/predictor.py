@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -35,7 +35,13 @@ class Predictor(nn.Module, ABC):
     The LightningModule embeds each stream with an `embedding` of the predictor's own kind, merges video and narrative,
     and calls the predictor on the result. B queries, L snippets, Q words, d hidden. Masks are True where
     valid, and padding never takes part: a sample's result does not depend on its batch.
+
+    Attributes:
+        learns_all_windows: whether a sample teaches every window of its query at once. Otherwise it teaches one, the
+            batch's `target`, and training has a sample for each window.
     """
+
+    learns_all_windows: ClassVar[bool] = False
 
     @abstractmethod
     def embedding(self, dim: int, stream: Stream) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,14 +63,25 @@ class DETR(Predictor):
     Args:
         hidden: d, the hidden size.
         input_dropout: of the input projections.
+        streams: sizes of the streams side by side in the video features; None: they are one.
         max_windows: at most so many windows of a query are learned from in a step, drawn at random; None: all.
         weights: of the losses.
     """
 
-    def __init__(self, hidden: int, input_dropout: float, max_windows: int | None, weights: Weights) -> None:
+    learns_all_windows = True
+
+    def __init__(
+        self,
+        hidden: int,
+        input_dropout: float,
+        streams: Sequence[int] | None,
+        max_windows: int | None,
+        weights: Weights,
+    ) -> None:
         super().__init__()
         self.hidden = hidden
         self.input_dropout = input_dropout
+        self.streams = streams
         self.max_windows = max_windows
         self.weights = weights
 
@@ -78,8 +90,9 @@ class DETR(Predictor):
         """The unweighted loss of the clips' saliency."""
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
-        kind = WordEmbedding if stream == "query" else ClipEmbedding
-        return kind(dim, self.hidden, self.input_dropout)
+        if stream == "query":
+            return WordEmbedding(dim, self.hidden, self.input_dropout)
+        return ClipEmbedding(dim, self.hidden, self.input_dropout, self.streams if stream == "video" else None)
 
     def losses(self, output: Prediction, batch: Batch, progress: float) -> dict[str, Tensor]:
         labels = saliency_labels(batch)

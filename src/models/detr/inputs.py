@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from src.models.dropout import Dropout
 
 
-def normalise(features: Tensor) -> Tensor:
-    """Vectors (..., D) at length one; zeros stay zeros."""
-    return features / (torch.linalg.vector_norm(features, dim=-1, keepdim=True) + 1e-5)
+def normalise(features: Tensor, streams: Sequence[int] | None = None) -> Tensor:
+    """Vectors (..., D) at length one; zeros stay zeros. With `streams`, sizes that sum to D, each stream by itself."""
+    parts = features.split(list(streams) if streams is not None else features.shape[-1], dim=-1)
+    scaled = [part / (torch.linalg.vector_norm(part, dim=-1, keepdim=True) + 1e-5) for part in parts]
+    return torch.cat(scaled, dim=-1)
 
 
 def endpoints(mask: Tensor) -> Tensor:
@@ -46,12 +50,13 @@ class WordEmbedding(nn.Module):
 
 
 class ClipEmbedding(nn.Module):
-    """Clip features, normalised, with the clip's start and end beside them, and projected."""
+    """Clip features, each of their streams normalised, with the clip's start and end beside them, and projected."""
 
-    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+    def __init__(self, dim: int, hidden: int, dropout: float, streams: Sequence[int] | None) -> None:
         super().__init__()
+        self.streams = streams
         self.projection = projection(dim + 2, hidden, dropout)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """features (B, L, D), of which mask (B, L) is valid, to (B, L, d)."""
-        return self.projection(torch.cat((normalise(features), endpoints(mask)), dim=-1))
+        return self.projection(torch.cat((normalise(features, self.streams), endpoints(mask)), dim=-1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -23,10 +25,11 @@ class MomentDETR(DETR):
         queries: int,
         dropout: float,
         input_dropout: float,
+        streams: Sequence[int] | None,
         max_windows: int | None,
         weights: Weights,
     ) -> None:
-        super().__init__(hidden, input_dropout, max_windows, weights)
+        super().__init__(hidden, input_dropout, streams, max_windows, weights)
         self.encoder = nn.ModuleList(EncoderLayer(hidden, heads, feed_forward, nn.ReLU, dropout) for _ in range(layers))
         initialise(self)
         self.decoder = Decoder(hidden, heads, feed_forward, layers, nn.ReLU, dropout)

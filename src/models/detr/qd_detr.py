@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,7 @@ class QDDETR(DETR):
         feed_forward: hidden width of the feed-forward parts.
         queries: N, moments that are predicted.
         dropout: within the transformer.
-        input_dropout, max_windows, weights: see `DETR`.
+        input_dropout, streams, max_windows, weights: see `DETR`.
     """
 
     def __init__(
@@ -37,10 +38,11 @@ class QDDETR(DETR):
         queries: int,
         dropout: float,
         input_dropout: float,
+        streams: Sequence[int] | None,
         max_windows: int | None,
         weights: Weights,
     ) -> None:
-        super().__init__(hidden, input_dropout, max_windows, weights)
+        super().__init__(hidden, input_dropout, streams, max_windows, weights)
         sizes = (hidden, heads, feed_forward, nn.PReLU, dropout)
         self.text_to_video = nn.ModuleList(TextToVideoLayer(*sizes) for _ in range(layers))
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(layers))

@@ -26,6 +26,7 @@ def build(kind: str, hidden: int, **changes: object) -> DETR:
         "queries": 10,
         "dropout": 0.0,
         "input_dropout": 0.0,
+        "streams": None,
         "max_windows": None,
         "weights": Weights(),
     }

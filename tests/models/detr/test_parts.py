@@ -143,3 +143,9 @@ def test_places_of_clips() -> None:
 
 def test_zero_vectors_stay_zero() -> None:
     assert not normalise(torch.zeros(2, 3)).any()
+
+
+def test_streams_are_normalised_each_by_itself() -> None:
+    lengths = normalise(torch.randn(4, 9), streams=[6, 3]).split([6, 3], dim=-1)
+    for stream in lengths:
+        torch.testing.assert_close(stream.norm(dim=-1), torch.ones(4), atol=1e-4, rtol=0.0)
