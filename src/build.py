@@ -16,7 +16,9 @@ from src.data.records import Moment
 from src.data.store import Store
 from src.data.text_stores import narrative_store, query_store
 from src.errors import UserError
+from src.metrics.suite import rows_of
 from src.models.mergers import Merger
+from src.models.predictor import Predictor
 from src.models.tea import TEA, Network
 from src.text.encoder import TextEncoder
 
@@ -31,6 +33,7 @@ def build_data(cfg: DictConfig, splits: Sequence[str] | None = None) -> MomentDa
     Raises:
         UserError: annotations, features, narratives or word vectors are missing or do not fit.
     """
+    predictor: type[Predictor] = get_class(cfg.predictor.network._target_)
     moments = {split: load_split(cfg.data, split).moments for split in split_names(cfg.data)}
     return MomentDataModule(
         train=moments[cfg.data.train],
@@ -38,6 +41,7 @@ def build_data(cfg: DictConfig, splits: Sequence[str] | None = None) -> MomentDa
         tests={split: moments[split] for split in splits or cfg.data.tests},
         stores=build_stores(cfg, (moment for split in moments.values() for moment in split)),
         snippets=Snippets(cfg.features.snippet_seconds, cfg.features.max_snippets, cfg.features.fill),
+        every_window=not predictor.learns_all_windows,
         batch_size=cfg.loader.batch_size,
         eval_batch_size=cfg.loader.eval_batch_size,
         workers=cfg.loader.workers,
@@ -146,15 +150,18 @@ def build_network(cfg: DictConfig) -> Network:
     return Network(predictor, merger, paragraph, cfg.features.dim if merger.uses_video else None, cfg.text.dim)
 
 
-def build_model(cfg: DictConfig) -> TEA:
-    """The LightningModule of a config, with new weights."""
+def build_model(cfg: DictConfig, data: MomentDataModule) -> TEA:
+    """The LightningModule of a config, with new weights, to be tested on the test splits of `data`."""
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     return TEA(
         network=build_network(cfg),
         optimizer=instantiate(cfg.optimizer),
         scheduler=instantiate(cfg.scheduler),
         metrics=lambda: instantiate(cfg.metrics),
-        test_splits=list(cfg.data.tests),
+        test_rows={
+            split: sorted({row for moment in dataset.moments for row in rows_of(split, moment)})
+            for split, dataset in data.tests.items()
+        },
         top=cfg.top,
         config=config,
     )

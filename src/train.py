@@ -5,10 +5,7 @@ python -m src.train +experiment=charades_cd_i3d
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from src.errors import command, run
@@ -20,7 +17,7 @@ def main(cfg: DictConfig) -> float:
     """Returns the best value of the monitored validation metric, which is what a search over settings maximises."""
     from src.training import fit_and_test
 
-    return fit_and_test(cfg, Path(HydraConfig.get().runtime.output_dir))
+    return fit_and_test(cfg)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.build import build_data, build_model
 from src.checkpoints import newest_run, read_checkpoint, require_same_network
+from src.errors import UserError
 from src.metrics.suite import table
 from src.models.tea import TEA
 from src.run_folder import RunFolder
@@ -21,7 +22,7 @@ from src.run_folder import RunFolder
 log = logging.getLogger(__name__)
 
 
-def fit_and_test(cfg: DictConfig, folder: Path) -> float:
+def fit_and_test(cfg: DictConfig) -> float:
     """Fit, test every test split with the best validation checkpoint, and record all of it in the run folder.
 
     Returns:
@@ -30,16 +31,17 @@ def fit_and_test(cfg: DictConfig, folder: Path) -> float:
     Raises:
         UserError: something that is asked for is missing or does not fit.
     """
-    checkpoint = _checkpoint_to_continue(cfg)
+    checkpoint = _continued(cfg)
+    folder = Path(cfg.folder)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     with RunFolder(folder, cfg) as run:
         data = build_data(cfg)
-        model = build_model(cfg)
+        model = build_model(cfg, data)
         trainer = build_trainer(cfg)
         trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
         values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         best = _best(trainer)
-        values[f"best/{cfg.callbacks.checkpoint.monitor}"] = best
+        values[f"best/{cfg.callbacks.best.monitor}"] = best
         if cfg.test:
             values |= test(trainer, model, data)
         run.metrics(values)
@@ -71,11 +73,26 @@ def _best(trainer: lightning.Trainer) -> float:
     return float(saver.best_model_score) if saver.best_model_score is not None else math.nan
 
 
-def _checkpoint_to_continue(cfg: DictConfig) -> Path | None:
-    """The checkpoint that `ckpt_path` names, known to fit the config."""
+def _continued(cfg: DictConfig) -> Path | None:
+    """The checkpoint that `ckpt_path` names, known to fit the config; a run that is continued keeps its folder.
+
+    A damaged checkpoint is reported and the one before it taken.
+    """
     if cfg.ckpt_path is None:
         return None
     place = newest_run(Path(cfg.paths.outputs) / "train" / cfg.name) if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
-    path = place / "checkpoints" / "last.ckpt" if place.is_dir() else place
-    require_same_network(read_checkpoint(path)["config"], cfg, path)
+    if not place.is_dir():
+        require_same_network(read_checkpoint(place)["config"], cfg, place)
+        return place
+    cfg.folder = str(place)
+    path = place / "checkpoints" / "last.ckpt"
+    try:
+        saved = read_checkpoint(path)
+    except UserError as error:
+        previous = path.with_name("previous.ckpt")
+        if not previous.is_file():
+            raise
+        log.warning("%s; continuing from %s", error, previous)
+        path, saved = previous, read_checkpoint(previous)
+    require_same_network(saved["config"], cfg, path)
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import lightning
 import torch
@@ -45,6 +45,7 @@ class MomentDataset(Dataset[Batch]):
     """
 
     def __init__(self, moments: Sequence[Moment], stores: Stores, snippets: Snippets, every_window: bool) -> None:
+        self.moments = moments
         self.samples: list[tuple[Moment, Window]] = [
             (moment, window)
             for moment in moments
@@ -108,6 +109,7 @@ class MomentDataModule(lightning.LightningDataModule):
         train, val: moments.
         tests: moments of each test split, by name.
         stores, snippets: see `MomentDataset`.
+        every_window: see `MomentDataset`; of the training split.
         batch_size, eval_batch_size: queries a batch of one process.
         workers: processes that load batches; 0 loads in the calling one.
         bucket: see `BatchSampler`.
@@ -121,6 +123,7 @@ class MomentDataModule(lightning.LightningDataModule):
         tests: dict[str, Sequence[Moment]],
         stores: Stores,
         snippets: Snippets,
+        every_window: bool,
         batch_size: int,
         eval_batch_size: int,
         workers: int,
@@ -128,7 +131,7 @@ class MomentDataModule(lightning.LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
-        self.train = MomentDataset(train, stores, snippets, every_window=True)
+        self.train = MomentDataset(train, stores, snippets, every_window)
         self.val = MomentDataset(val, stores, snippets, every_window=False)
         self.tests = {
             name: MomentDataset(moments, stores, snippets, every_window=False) for name, moments in tests.items()
@@ -138,11 +141,30 @@ class MomentDataModule(lightning.LightningDataModule):
         self.workers = workers
         self.bucket = bucket
         self.seed = seed
+        self._position = {"epoch": 0, "batches": 0}
         for dataset in (self.train, self.val, *self.tests.values()):
             dataset.check()
 
+    def state_dict(self) -> dict[str, Any]:
+        """How far training has come, for a checkpoint: the epoch, and its batches that are done."""
+        assert self.trainer is not None
+        loop = self.trainer.fit_loop
+        return {
+            "epoch": loop.epoch_progress.current.processed,
+            "batches": loop.epoch_loop.batch_progress.current.processed,  # type: ignore[attr-defined]
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._position = state_dict
+
     def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.train, self.batch_size, shuffle=True)
+        loader = self._loader(self.train, self.batch_size, shuffle=True)
+        sampler = loader.sampler
+        assert isinstance(sampler, BatchSampler)
+        # Lightning fetches the first batch before it tells the sampler its epoch.
+        sampler.set_epoch(self._position["epoch"])
+        sampler.skip = self._position["batches"] % len(sampler)
+        return loader
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self._loader(self.val, self.eval_batch_size, shuffle=False)
@@ -160,4 +182,6 @@ class MomentDataModule(lightning.LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0 and shuffle,
             pin_memory=torch.cuda.is_available(),
+            # Starting workers would otherwise draw from the numbers that dropout draws from.
+            generator=torch.Generator().manual_seed(self.seed),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -15,6 +15,7 @@ from torchmetrics import MetricCollection
 
 from src.data.batch import Batch
 from src.errors import UserError
+from src.metrics.suite import rows_of
 from src.models.mergers import Merger
 from src.models.paragraph import ParagraphQuery
 from src.models.predictor import Predictor, RankedMoments
@@ -68,7 +69,7 @@ class TEA(lightning.LightningModule):
         optimizer: makes the optimizer of parameter groups.
         scheduler: makes the schedule of the optimizer and the number of steps.
         metrics: makes the metrics of one split.
-        test_splits: names of the test splits, in the order of the test dataloaders.
+        test_rows: for each test split, in the order of the test dataloaders, the rows of its result: see `rows_of`.
         top: moments decoded for each query.
         config: the resolved configuration, kept in the checkpoint: with it a checkpoint stands alone.
     """
@@ -79,7 +80,7 @@ class TEA(lightning.LightningModule):
         optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer],
         scheduler: Callable[[Optimizer, int], LRScheduler],
         metrics: Callable[[], MetricCollection],
-        test_splits: Sequence[str],
+        test_rows: Mapping[str, Sequence[str]],
         top: int,
         config: dict[str, Any],
     ) -> None:
@@ -88,8 +89,8 @@ class TEA(lightning.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.val_metrics = metrics()
-        self.test_metrics = nn.ModuleDict({split: metrics() for split in test_splits})
-        self.test_splits = list(test_splits)
+        self.test_metrics = nn.ModuleDict({row: metrics() for rows in test_rows.values() for row in rows})
+        self.test_splits = list(test_rows)
         self.top = top
         self.config = config
 
@@ -118,13 +119,16 @@ class TEA(lightning.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, RankedMoments]:
         ranked: RankedMoments = self(batch)
-        split = self.test_splits[dataloader_idx]
-        self.test_metrics[split].update(ranked.windows, batch.windows, batch.duration)  # type: ignore[operator]
+        rows = [rows_of(self.test_splits[dataloader_idx], moment) for moment in batch.moments]
+        for row in {row for each in rows for row in each}:
+            members = torch.tensor([row in each for each in rows], device=self.device)
+            update = self.test_metrics[row].update
+            update(ranked.windows[members], batch.windows[members], batch.duration[members])  # type: ignore[operator]
         return {"ranked": ranked}
 
     def on_test_epoch_end(self) -> None:
-        for split, metrics in self.test_metrics.items():
-            self._report(f"test/{split}", metrics)  # type: ignore[arg-type]
+        for row, metrics in self.test_metrics.items():
+            self._report(f"test/{row}", metrics)  # type: ignore[arg-type]
 
     def _report(self, prefix: str, metrics: MetricCollection) -> None:
         values = {f"{prefix}/{name}": value for name, value in metrics.compute().items()}

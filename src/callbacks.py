@@ -1,0 +1,92 @@
+"""Lightning callbacks: predictions to files, and checkpoints from which training continues exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from src.data.batch import Batch
+from src.models.tea import TEA
+from src.predictions import Prediction, to_predictions, write_predictions
+
+
+class PredictionWriter(Callback):
+    """Writes the predictions of each test split to `folder`/SPLIT.jsonl."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        self.predictions: dict[str, list[Prediction]] = {}
+
+    def on_test_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: TEA,  # type: ignore[override]
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        split = pl_module.test_splits[dataloader_idx]
+        self.predictions.setdefault(split, []).extend(to_predictions(outputs["ranked"], batch.moments, batch.length))
+
+    def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        moments = {name: dataset.moments for name, dataset in trainer.datamodule.tests.items()}  # type: ignore[attr-defined]
+        for split, predictions in self.predictions.items():
+            write_predictions(self.folder / f"{split}.jsonl", predictions, moments[split], split)
+        self.predictions = {}
+
+
+class LastCheckpoint(Callback):
+    """Keeps the two newest states of training: `folder`/last.ckpt and, for when that is damaged, previous.ckpt.
+
+    A state is written under another name until it is whole. Besides what Lightning saves it holds the state of the
+    random numbers, so that training continues with the numbers it would have drawn.
+
+    Args:
+        folder: of the checkpoints.
+        every_n_steps: a state is kept after every so many steps, and after each epoch.
+    """
+
+    def __init__(self, folder: str, every_n_steps: int) -> None:
+        self.folder = Path(folder)
+        self.every_n_steps = every_n_steps
+        self._random: dict[str, Any] | None = None
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step % self.every_n_steps == 0:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._save(trainer)
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        # Not sooner: setting up draws random numbers too.
+        if self._random is not None:
+            torch.set_rng_state(self._random["cpu"])
+            if self._random["cuda"]:
+                torch.cuda.set_rng_state_all(self._random["cuda"])
+            self._random = None
+
+    def state_dict(self) -> dict[str, Any]:
+        cuda: list[Tensor] = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._random = state_dict
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        temporary, last = self.folder / "last.ckpt.part", self.folder / "last.ckpt"
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            if last.exists():
+                last.replace(self.folder / "previous.ckpt")
+            temporary.replace(last)

@@ -1,0 +1,187 @@
+"""Predictions in files: ours, ActivityNet's and QVHighlights' formats.
+
+Ours is JSON Lines, one query a line, and enough to score and to report from alone: split, query_id, video, query,
+duration, windows (annotated) and novel, then predictions, [start, end, score] best first, and saliency where there is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from src.data.records import Moment
+from src.errors import UserError
+from src.models.predictor import RankedMoments
+
+Scored = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer to one query.
+
+    Attributes:
+        query_id: of the query.
+        windows: (start, end, score), seconds, best first; at least one.
+        saliency: a score for each snippet, where the predictor has one.
+    """
+
+    query_id: str
+    windows: tuple[Scored, ...]
+    saliency: tuple[float, ...] = ()
+
+
+def to_predictions(ranked: RankedMoments, moments: Sequence[Moment], lengths: Tensor) -> list[Prediction]:
+    """The predictions of a batch. `lengths` (B,) are the snippets that each saliency has."""
+    saliency = ranked.saliency.float().cpu() if ranked.saliency is not None else None
+    rows = torch.cat((ranked.windows, ranked.scores[..., None]), dim=-1).cpu()
+    return [
+        Prediction(
+            moment.query_id,
+            tuple((start, end, score) for start, end, score in windows.tolist() if not math.isnan(start)),
+            tuple(saliency[i, : int(lengths[i])].tolist()) if saliency is not None else (),
+        )
+        for i, (moment, windows) in enumerate(zip(moments, rows, strict=True))
+    ]
+
+
+def padded(predictions: Sequence[Prediction]) -> Tensor:
+    """The windows of predictions as one tensor (B, K, 2), NaN where one has fewer, as metrics take them."""
+    most = max(len(prediction.windows) for prediction in predictions)
+    rows = torch.full((len(predictions), most, 2), torch.nan)
+    for row, prediction in zip(rows, predictions, strict=True):
+        row[: len(prediction.windows)] = torch.tensor([window[:2] for window in prediction.windows])
+    return rows
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction], moments: Sequence[Moment], split: str) -> None:
+    """Write predictions beside the ground truth of their queries, in the order of `moments`, whole or not at all."""
+    answers = {prediction.query_id: prediction for prediction in predictions}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("w", encoding="utf-8") as file:
+        for moment in moments:
+            answer = answers[moment.query_id]
+            record = {
+                "split": split,
+                "query_id": moment.query_id,
+                "video": moment.video,
+                "query": moment.query,
+                "duration": moment.duration,
+                "windows": moment.windows,
+                "novel": moment.novel,
+                "predictions": answer.windows,
+            }
+            if answer.saliency:
+                record["saliency"] = answer.saliency
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    temporary.replace(path)
+
+
+def read_predictions(path: Path, moments: Sequence[Moment]) -> list[Prediction]:
+    """Read a predictions file in any of the three formats, in the order of `moments`.
+
+    Our JSON Lines; QVHighlights' submission (JSON Lines with qid and pred_relevant_windows); ActivityNet's JSON
+    (`results: {video: [{sentence, timestamp}, …]}`), whose entries are matched to a video's queries by their order.
+
+    Raises:
+        UserError: a malformed record, naming it; or queries without a prediction, or predictions without a query.
+    """
+    if not path.is_file():
+        raise UserError(f"no predictions file at {path}")
+    text = path.read_text(encoding="utf-8")
+    whole = _json_or_none(text)
+    if isinstance(whole, dict) and "results" in whole:
+        found = _of_activitynet(whole["results"], path, moments)
+    else:
+        found = _of_lines(text, path)
+    answers: dict[str, Prediction] = {}
+    for where, prediction in found:
+        if prediction.query_id in answers:
+            raise UserError(f"{where}: query {prediction.query_id} was already answered")
+        answers[prediction.query_id] = prediction
+    _require_same_queries(path, answers, moments)
+    return [answers[moment.query_id] for moment in moments]
+
+
+def _require_same_queries(path: Path, answers: dict[str, Prediction], moments: Sequence[Moment]) -> None:
+    asked = {moment.query_id for moment in moments}
+    for what, ids in (("lacks a prediction for", asked - answers.keys()), ("answers unknown", answers.keys() - asked)):
+        if ids:
+            names = ", ".join(sorted(ids)[:3]) + (", …" if len(ids) > 3 else "")
+            raise UserError(f"{path} {what} {len(ids)} queries ({names}): is it of this data set and split?")
+
+
+def _of_lines(text: str, path: Path) -> Iterator[tuple[str, Prediction]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        record = _json_or_none(line)
+        if not isinstance(record, dict):
+            raise UserError(f"{where}: not a JSON record")
+        if "qid" in record:
+            windows, saliency = record.get("pred_relevant_windows"), record.get("pred_saliency_scores", ())
+            query_id = str(record["qid"])
+        elif "query_id" in record:
+            windows, saliency = record.get("predictions"), record.get("saliency", ())
+            query_id = str(record["query_id"])
+        else:
+            raise UserError(f"{where}: a record needs query_id and predictions, or qid and pred_relevant_windows")
+        yield where, Prediction(query_id, _windows(windows, where), tuple(saliency))
+
+
+def _of_activitynet(results: Any, path: Path, moments: Sequence[Moment]) -> Iterator[tuple[str, Prediction]]:
+    queries: dict[str, list[Moment]] = defaultdict(list)
+    for moment in moments:
+        queries[moment.video].append(moment)
+    if not isinstance(results, dict):
+        raise UserError(f"{path}: results is not {{video: [predictions]}}")
+    for video, entries in results.items():
+        where = f"{path}, video {video}"
+        if not isinstance(entries, list) or len(entries) != len(queries[video]):
+            count = len(entries) if isinstance(entries, list) else 0
+            raise UserError(f"{where}: {count} predictions for {len(queries[video])} queries")
+        for moment, entry in zip(queries[video], entries, strict=True):
+            if not isinstance(entry, dict) or "timestamp" not in entry:
+                raise UserError(f"{where}: a prediction without timestamp")
+            if _letters(str(entry.get("sentence", moment.query))) != _letters(moment.query):
+                raise UserError(f"{where}: a prediction for {entry['sentence']!r} where the query is {moment.query!r}")
+            timestamp = entry["timestamp"]
+            windows = timestamp if timestamp and isinstance(timestamp[0], list) else [timestamp]
+            yield where, Prediction(moment.query_id, _windows(windows, where), ())
+
+
+def _windows(windows: Any, where: str) -> tuple[Scored, ...]:
+    """Check [[start, end] or [start, end, score], …]; what has no score is taken to be in order."""
+    if not isinstance(windows, list) or not windows:
+        raise UserError(f"{where}: no predicted windows")
+    checked = []
+    for rank, window in enumerate(windows):
+        numbers = isinstance(window, list) and len(window) in (2, 3)
+        if not numbers or not all(isinstance(x, int | float) and math.isfinite(x) for x in window):
+            raise UserError(f"{where}: window {window} is not [start, end] or [start, end, score] in numbers")
+        if window[0] > window[1]:
+            raise UserError(f"{where}: window {window} ends before it starts")
+        checked.append((float(window[0]), float(window[1]), float(window[2]) if len(window) == 3 else -float(rank)))
+    return tuple(sorted(checked, key=lambda window: -window[2]))
+
+
+def _json_or_none(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return None
+
+
+def _letters(sentence: str) -> str:
+    """A sentence without what its copies differ in: case, punctuation and spaces."""
+    return "".join(character for character in sentence.lower() if character.isalnum())
