@@ -6,7 +6,6 @@ import math
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,12 +49,11 @@ class Layout(Protocol):
 class _Folder:
     """What the layouts of one file a video share."""
 
-    folder: str
     suffix = ""
 
-    @property
-    def places(self) -> tuple[Path, ...]:
-        return (Path(self.folder).absolute(),)
+    def __init__(self, folder: str, dim: int) -> None:
+        self.places = (Path(folder).absolute(),)
+        self.dim = dim
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -68,12 +66,9 @@ class _Folder:
         return self.places[0] / f"{video}{self.suffix}"
 
 
-@dataclass(frozen=True)
 class NpyFolder(_Folder):
     """VIDEO.npy, each (n, dim), in one folder (VSLNet, EMB)."""
 
-    folder: str
-    dim: int
     suffix = ".npy"
 
     def __call__(self, video: str) -> Features:
@@ -84,12 +79,9 @@ class NpyFolder(_Folder):
         return _check(path, loaded, self.dim)
 
 
-@dataclass(frozen=True)
 class NpzFolder(_Folder):
     """VIDEO.npz with an array `features` (n, dim), in one folder (Moment-DETR, QD-DETR)."""
 
-    folder: str
-    dim: int
     suffix = ".npz"
 
     def __call__(self, video: str) -> Features:
@@ -102,7 +94,6 @@ class NpzFolder(_Folder):
         return _check(path, loaded["features"], self.dim)
 
 
-@dataclass(frozen=True)
 class Hdf5:
     """One HDF5 file with a dataset (n, dim) for each video (LGI; ActivityNet's C3D).
 
@@ -112,13 +103,10 @@ class Hdf5:
         dataset: where a video's dataset is, with {video} for its id.
     """
 
-    file: str
-    dim: int
-    dataset: str = "{video}"
-
-    @property
-    def places(self) -> tuple[Path, ...]:
-        return (Path(self.file).absolute(),)
+    def __init__(self, file: str, dim: int, dataset: str = "{video}") -> None:
+        self.places = (Path(file).absolute(),)
+        self.dim = dim
+        self.dataset = dataset
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -148,7 +136,6 @@ class Hdf5:
             raise UserError(f"{self.places[0]} is not an HDF5 file, or a damaged one ({error})") from error
 
 
-@dataclass(frozen=True)
 class Streams:
     """Several layouts side by side, such as SlowFast and CLIP, cut to the shortest.
 
@@ -157,12 +144,10 @@ class Streams:
         normalize: scale each stream's snippets to length one first, as Moment-DETR and QD-DETR do.
     """
 
-    streams: Sequence[Layout]
-    normalize: bool
-
-    @property
-    def places(self) -> tuple[Path, ...]:
-        return tuple(place for stream in self.streams for place in stream.places)
+    def __init__(self, streams: Sequence[Layout], normalize: bool) -> None:
+        self.streams = list(streams)
+        self.normalize = normalize
+        self.places = tuple(place for stream in self.streams for place in stream.places)
 
     @property
     def identity(self) -> dict[str, Any]:

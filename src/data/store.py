@@ -31,7 +31,7 @@ LARGEST = float(np.finfo(np.float16).max)
 _FORMAT = "tea-store-1"
 _HEADER = ("keys", "offsets")
 # Pages that are mapped count as this process's memory: they are given back once so many bytes have been read.
-_MAPPED_BYTES = 64 << 20
+_MAPPED_BYTES = 16 << 20
 _log = logging.getLogger(__name__)
 
 Columns = Mapping[str, NDArray[Any]]
