@@ -1,7 +1,8 @@
-"""Make the stores that a config needs, import captions, or print a data set's statistics.
+"""Make the stores that a config needs, import captions, print a data set's statistics, or convert a checkpoint.
 
 python -m src.prepare +experiment=charades_cd_i3d
 python -m src.prepare data=charades_sta stats=true
+python -m src.prepare +experiment=charades_cd_qd_detr merger=none convert_checkpoint=model_best.ckpt
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ def main(cfg: DictConfig) -> None:
         from src.data.statistics import table
 
         print(table(cfg.data))
+        return
+
+    if cfg.convert_checkpoint is not None:
+        from src.conversion import convert_checkpoint
+
+        convert_checkpoint(cfg)
         return
 
     from src.preparation import import_captions, make_stores

@@ -1,0 +1,71 @@
+"""Published checkpoints become checkpoints of this project, from the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from src.build import build_network
+from src.checkpoints import read_checkpoint
+from src.conversion import convert_checkpoint
+from src.errors import UserError
+from src.models.tea import Network
+from tests.compose import compose
+from tests.models.detr.golden import load
+
+SIZES = {
+    "qd_detr": ["predictor.network.feed_forward=128", "features.dim=46", "text.dim=32"],
+    "moment_detr": [
+        "predictor.network.hidden=64",
+        "predictor.network.feed_forward=128",
+        "features.dim=46",
+        "text.dim=32",
+    ],
+}
+
+
+def config(kind: str, shared: Path, outputs: Path, *overrides: str):  # type: ignore[no-untyped-def]
+    common = ["+experiment=charades_cd_qd_detr", f"predictor={kind}", f"paths.outputs={outputs}"]
+    source = f"convert_checkpoint={shared}/parity/{kind}.npz"
+    return compose(*common, source, f"folder={outputs}", *overrides, config="prepare")
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_the_converted_checkpoint_is_the_published_network(kind: str, shared: Path, tmp_path: Path) -> None:
+    path = convert_checkpoint(config(kind, shared, tmp_path, "merger=none", *SIZES[kind]))
+    assert path == tmp_path / "converted" / f"{kind}.ckpt"
+    checkpoint = read_checkpoint(path)
+    network: Network = build_network(OmegaConf.create(checkpoint["config"]))
+    network.load_state_dict({k.removeprefix("network."): v for k, v in checkpoint["state_dict"].items()})
+    golden = load(shared, kind)
+    video, query = golden["input/video"], golden["input/query"]
+    with torch.no_grad():
+        output = network.predictor.eval()(
+            network.embed_video.eval().projection(video),  # type: ignore[union-attr, operator]
+            golden.video_mask,
+            network.embed_query.eval().projection(query),  # type: ignore[operator]
+            golden.query_mask,
+        )
+    torch.testing.assert_close(output.spans[-1], golden["output/pred_spans"], atol=1e-4, rtol=0.0)
+
+
+def test_another_configuration_is_refused_with_what_to_add(shared: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"another network than the configured one: add merger=none$"):
+        convert_checkpoint(config("qd_detr", shared, tmp_path))
+    with pytest.raises(UserError, match=r"add predictor.network.feed_forward=128 features.dim=46 text.dim=32$"):
+        convert_checkpoint(config("qd_detr", shared, tmp_path, "merger=none"))
+    assert not (tmp_path / "converted").exists()
+
+
+def test_the_command_names_a_missing_file(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "src.prepare", "+experiment=charades_cd_qd_detr", "merger=none"]
+    done = subprocess.run(
+        [*command, "convert_checkpoint=nowhere.ckpt", f"paths.outputs={tmp_path}"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: no checkpoint at nowhere.ckpt")
