@@ -51,6 +51,7 @@ class HuggingFaceText:
         self.normalize = normalize
         self.max_tokens = max_tokens
         self.batch_size = batch_size
+        self._full = 0
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
     @property
@@ -77,10 +78,15 @@ class HuggingFaceText:
     def _model(self) -> _Model:
         return _load(minilm.find() if self.model == minilm.NAME else self.model, self.sentence, self.device)
 
+    @property
+    def _limit(self) -> int:
+        return min(self.max_tokens or self._model.limit, self._model.limit)
+
     def _in_order(self, texts: Texts, encode: Encode) -> Iterator[NDArray[np.float32]]:
         """What `encode` makes of each text. In each chunk, a text that recurs is encoded once, and those of similar
         length go together."""
         remaining = iter(texts)
+        self._full = 0
         with tqdm(total=len(texts), unit="text", desc=f"encoding with {self.model}", delay=3) as progress:
             while chunk := list(islice(remaining, _CHUNK)):
                 times = Counter(chunk)
@@ -91,6 +97,8 @@ class HuggingFaceText:
                     encoded.update(zip(batch, encode(batch), strict=True))
                     progress.update(sum(times[text] for text in batch))
                 yield from (encoded[text] for text in chunk)
+        if self._full:
+            _log.warning("%d texts fill all %d tokens of %s: longer ones were cut", self._full, self._limit, self.model)
 
     def _tokens(self, texts: list[str]) -> list[NDArray[np.float32]]:
         states, mask, _ = self._run(texts)
@@ -110,9 +118,10 @@ class HuggingFaceText:
     @torch.inference_mode()
     def _run(self, texts: list[str]) -> tuple[Tensor, Tensor, Tensor | None]:
         """Token states (n, Q, dim), their mask (n, Q), and what the model pools them to (n, dim), if it does."""
-        limit = min(self.max_tokens or self._model.limit, self._model.limit)
-        inputs = self._model.tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
-        inputs = inputs.to(self.device)
+        inputs = self._model.tokenizer(
+            texts, padding=True, truncation=True, max_length=self._limit, return_tensors="pt"
+        ).to(self.device)
+        self._full += int((inputs["attention_mask"].sum(dim=1) == self._limit).sum())
         output = self._model.network(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
         pooled = output.get("text_embeds", output.get("pooler_output"))
         return (
@@ -139,8 +148,8 @@ def _load(place: str, sentence: Sentence, device: str) -> _Model:
         kind = AutoConfig.from_pretrained(place).model_type
         maker: Any = CLIPTextModelWithProjection if kind in ("clip", "clip_text_model") else AutoModel
         network, report = maker.from_pretrained(place, output_loading_info=True)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # a damaged file can make the libraries beneath raise anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"text encoder {place} cannot be loaded ({reason}): set text.encoder.model to a local path"
         ) from error
