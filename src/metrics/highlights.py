@@ -76,14 +76,16 @@ class HighlightDetection(Metric):
         self.add_state("hits", torch.zeros(levels, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("queries", torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, saliency: Tensor, mask: Tensor, moments: Sequence[Moment]) -> None:
+    def update(self, saliency: Tensor | None, mask: Tensor, moments: Sequence[Moment]) -> None:
         """Add queries.
 
         Args:
-            saliency: (B, L) of each snippet.
+            saliency: (B, L) of each snippet; None from a predictor that gives none, whose queries do not count.
             mask: (B, L), True where valid.
             moments: the B queries.
         """
+        if saliency is None:
+            return
         least = torch.tensor(list(LEAST_SCORES.values()), device=saliency.device)[:, None, None]
         for row, moment in enumerate(moments):
             if not moment.saliency:

@@ -15,7 +15,9 @@ from torchmetrics import MetricCollection
 
 from src.data.batch import Batch
 from src.errors import UserError
+from src.metrics.highlights import HighlightDetection
 from src.metrics.suite import rows_of
+from src.models.matching import NarrativeEmbedding
 from src.models.mergers import Merger
 from src.models.paragraph import ParagraphQuery
 from src.models.predictor import Predictor, RankedMoments
@@ -28,6 +30,7 @@ class Network(nn.Module):
         predictor: also says how a stream is embedded.
         merger: of the embedded video and narratives.
         paragraph: the parallel branch over (narrative, query), or None.
+        match: tells how narratives match the query, or None.
         video_dim: D_v; None where the merger reads no video.
         text_dim: D_t, of the narrative and word vectors.
     """
@@ -37,13 +40,16 @@ class Network(nn.Module):
         predictor: Predictor,
         merger: Merger,
         paragraph: ParagraphQuery | None,
+        match: nn.Module | None,
         video_dim: int | None,
         text_dim: int,
     ) -> None:
         super().__init__()
         self.unknown_word = nn.Parameter(nn.init.xavier_uniform_(torch.empty(1, text_dim)).squeeze(0))
         self.embed_video = predictor.embedding(video_dim, "video") if video_dim is not None else None
-        self.embed_narrative = predictor.embedding(text_dim, "narrative") if merger.uses_narrative else None
+        self.embed_narrative = (
+            NarrativeEmbedding(predictor.embedding(text_dim, "narrative"), match) if merger.uses_narrative else None
+        )
         self.embed_query = predictor.embedding(text_dim, "query")
         self.merger = merger
         self.predictor = predictor
@@ -53,7 +59,9 @@ class Network(nn.Module):
         mask, query_mask = batch.snippet_mask, batch.query_mask
         words = torch.where(batch.unknown[..., None], self.unknown_word, batch.query)
         video = self.embed_video(batch.video, mask) if self.embed_video is not None else None
-        narrative = self.embed_narrative(batch.narrative, mask) if self.embed_narrative is not None else None
+        narrative = None
+        if self.embed_narrative is not None:
+            narrative = self.embed_narrative(batch.narrative, mask, words, query_mask)
         merged = self.merger(video, narrative, mask)
         output = self.predictor(merged, mask, self.embed_query(words, query_mask), query_mask)
         if self.paragraph is not None:
@@ -91,6 +99,9 @@ class TEA(lightning.LightningModule):
         self.val_metrics = metrics()
         self.test_metrics = nn.ModuleDict({row: metrics() for rows in test_rows.values() for row in rows})
         self.test_splits = list(test_rows)
+        self.highlights = nn.ModuleDict(
+            {prefix: HighlightDetection() for prefix in ("val", *(f"test/{split}" for split in test_rows))}
+        )
         self.top = top
         self.config = config
 
@@ -112,18 +123,23 @@ class TEA(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.val_metrics.update(self(batch).windows, batch.windows, batch.duration)
+        ranked: RankedMoments = self(batch)
+        self.val_metrics.update(ranked.windows, batch.windows, batch.duration)
+        self.highlights["val"].update(ranked.saliency, batch.snippet_mask, batch.moments)  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
         self._report("val", self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, RankedMoments]:
         ranked: RankedMoments = self(batch)
-        rows = [rows_of(self.test_splits[dataloader_idx], moment) for moment in batch.moments]
+        split = self.test_splits[dataloader_idx]
+        rows = [rows_of(split, moment) for moment in batch.moments]
         for row in {row for each in rows for row in each}:
             members = torch.tensor([row in each for each in rows], device=self.device)
             update = self.test_metrics[row].update
             update(ranked.windows[members], batch.windows[members], batch.duration[members])  # type: ignore[operator]
+        highlights = self.highlights[f"test/{split}"]
+        highlights.update(ranked.saliency, batch.snippet_mask, batch.moments)  # type: ignore[operator]
         return {"ranked": ranked}
 
     def on_test_epoch_end(self) -> None:
@@ -133,6 +149,10 @@ class TEA(lightning.LightningModule):
     def _report(self, prefix: str, metrics: MetricCollection) -> None:
         values = {f"{prefix}/{name}": value for name, value in metrics.compute().items()}
         metrics.reset()
+        if prefix in self.highlights:
+            highlights = self.highlights[prefix]
+            values |= {f"{prefix}/{name}": value for name, value in highlights.compute().items()}  # type: ignore[operator]
+            highlights.reset()  # type: ignore[operator]
         # Every process has the reduced value already.
         self.log_dict(values, prog_bar=False, rank_zero_only=False, sync_dist=False, add_dataloader_idx=False)
 
