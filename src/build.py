@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from src.data.datamodule import MomentDataModule, Snippets, Stores
 from src.data.dataset import load_split, split_names
@@ -143,11 +144,17 @@ def query_path(cfg: DictConfig) -> Path:
 def build_network(cfg: DictConfig) -> Network:
     """The network of a config, with new weights."""
     predictor = instantiate(cfg.predictor.network)
-    merger = instantiate(cfg.merger.network)(dim=cfg.predictor.network.hidden)
+    merger: Merger = instantiate(cfg.merger.network)(dim=cfg.predictor.network.hidden)
+
+    def match() -> nn.Module | None:
+        """A new one for each branch."""
+        return instantiate(cfg.match.network)(dim=cfg.predictor.network.hidden) if cfg.match.network else None
+
     paragraph = None
     if cfg.paragraph.network is not None:
-        paragraph = instantiate(cfg.paragraph.network)(predictor=predictor, text_dim=cfg.text.dim)
-    return Network(predictor, merger, paragraph, cfg.features.dim if merger.uses_video else None, cfg.text.dim)
+        paragraph = instantiate(cfg.paragraph.network)(predictor=predictor, match=match(), text_dim=cfg.text.dim)
+    video_dim = cfg.features.dim if merger.uses_video else None
+    return Network(predictor, merger, paragraph, match(), video_dim, cfg.text.dim)
 
 
 def build_model(cfg: DictConfig, data: MomentDataModule) -> TEA:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError
 
-NETWORK = ("features.dim", "text.dim", "merger.", "paragraph.", "predictor.")
+NETWORK = ("features.dim", "text.dim", "merger.", "paragraph.", "match.", "predictor.")
 """The parts of a config that decide the shape of a network and the meaning of its weights."""
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import lightning
 import torch
+from lightning.pytorch.loops.progress import _ProcessedTracker
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -148,11 +149,11 @@ class MomentDataModule(lightning.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """How far training has come, for a checkpoint: the epoch, and its batches that are done."""
         assert self.trainer is not None
-        loop = self.trainer.fit_loop
-        return {
-            "epoch": loop.epoch_progress.current.processed,
-            "batches": loop.epoch_loop.batch_progress.current.processed,  # type: ignore[attr-defined]
-        }
+        epochs = self.trainer.fit_loop.epoch_progress.current
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        assert isinstance(epochs, _ProcessedTracker)
+        assert isinstance(batches, _ProcessedTracker)
+        return {"epoch": epochs.processed, "batches": batches.processed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._position = state_dict

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from src.models.matching import NarrativeEmbedding
 from src.models.predictor import Predictor
 from src.models.span.predictor import Boundaries, SpanOutput
 
@@ -17,6 +18,7 @@ class ParagraphQuery(nn.Module):
 
     Args:
         predictor: of the video branch; this branch is a network of its kind with weights of its own.
+        match: tells how narratives match the query, or None.
         text_dim: size of the narrative and word vectors.
         alpha: α of Eq. 14, > 0.
         supervise: what Eq. 15 supervises: the `fused` scores (Algorithm 1), the `video` branch alone (Eq. 15 to the
@@ -27,6 +29,7 @@ class ParagraphQuery(nn.Module):
     def __init__(
         self,
         predictor: Predictor,
+        match: nn.Module | None,
         text_dim: int,
         alpha: float,
         supervise: Literal["fused", "video", "both"],
@@ -34,7 +37,7 @@ class ParagraphQuery(nn.Module):
     ) -> None:
         super().__init__()
         self.network = predictor.boundary_network()
-        self.embed_narrative = self.network.embedding(text_dim, "narrative")
+        self.embed_narrative = NarrativeEmbedding(self.network.embedding(text_dim, "narrative"), match)
         self.embed_query = self.network.embedding(text_dim, "query")
         self.alpha = alpha
         self.supervise = supervise
@@ -50,7 +53,7 @@ class ParagraphQuery(nn.Module):
             narrative: (B, L, D_t), of which mask (B, L) is valid.
             query: (B, Q, D_t), of which query_mask (B, Q) is valid.
         """
-        embedded = self.embed_narrative(narrative, mask)
+        embedded = self.embed_narrative(narrative, mask, query, query_mask)
         words = self.embed_query(query, query_mask)
         paragraph: SpanOutput = self.network(embedded, mask, words, query_mask)
         fused = self._fuse(video.boundaries, paragraph.boundaries, mask)

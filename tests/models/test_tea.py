@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from src.data.batch import collate
+from src.models.matching import CosineMatch, standardised_cosine
 from src.models.mergers import Add, ConcatMLP, CrossAttention, Merger, NarrativeOnly, VideoOnly
 from src.models.paragraph import ParagraphQuery
 from src.models.span.predictor import SpanOutput, SpanPredictor
@@ -30,8 +31,10 @@ def predictor() -> SpanPredictor:
 
 def network(merger: Merger, paragraph: bool = True, supervise: str = "fused") -> Network:
     span = predictor()
-    branch = ParagraphQuery(span, TEXT, 0.5, supervise, True) if paragraph else None  # type: ignore[arg-type]
-    return Network(span, merger, branch, VIDEO if merger.uses_video else None, TEXT)
+    branch = None
+    if paragraph:
+        branch = ParagraphQuery(span, CosineMatch(HIDDEN), TEXT, 0.5, supervise, True)  # type: ignore[arg-type]
+    return Network(span, merger, branch, CosineMatch(HIDDEN), VIDEO if merger.uses_video else None, TEXT)
 
 
 @pytest.mark.parametrize("name", MERGERS)
@@ -75,7 +78,7 @@ def test_fused_scores_are_the_weighted_sum_of_both_branches() -> None:
     video: SpanOutput = net(batch)
     words = torch.where(batch.unknown[..., None], net.unknown_word, batch.query)
     paragraph: SpanOutput = branch.network(
-        branch.embed_narrative(batch.narrative, batch.snippet_mask),
+        branch.embed_narrative(batch.narrative, batch.snippet_mask, words, batch.query_mask),
         batch.snippet_mask,
         branch.embed_query(words, batch.query_mask),
         batch.query_mask,
@@ -95,7 +98,7 @@ def test_eq_15_supervises_what_it_is_told_to() -> None:
         counts[supervise] = len(output.supervised)
         terms = net.predictor.losses(output, batch, 0.0)
         gradient = torch.autograd.grad(
-            terms["localisation"], net.paragraph.embed_narrative.linear.weight, allow_unused=True
+            terms["localisation"], net.paragraph.embed_narrative.embedding.linear.weight, allow_unused=True
         )[0]  # type: ignore[union-attr]
         assert (gradient is None) == (supervise == "video")
     assert counts == {"fused": 1, "video": 1, "both": 2}
@@ -123,3 +126,19 @@ def test_vectors_are_not_decayed() -> None:
     assert all(parameter.ndim == 1 for parameter in vectors["params"])
     assert sum(len(group["params"]) for group in (matrices, vectors)) == len(list(net.parameters()))
     assert math.prod(net.unknown_word.shape) == TEXT
+
+
+def test_the_match_is_standardised_over_the_valid_snippets() -> None:
+    batch = collate([sample(1, 20, 5), sample(2, 9, 3)])
+    assert batch.narrative is not None
+    match = standardised_cosine(batch.narrative, batch.snippet_mask, batch.query, batch.query_mask)
+    for row, length in zip(match, (20, 9), strict=True):
+        torch.testing.assert_close(row[:length].mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
+        torch.testing.assert_close(row[:length].var(correction=0), torch.tensor(1.0))
+        assert (row[length:] == 0).all()
+
+
+def test_a_video_told_in_one_sentence_matches_equally_everywhere() -> None:
+    narrative = torch.randn(1, 1, 10).expand(1, 6, 10)
+    mask, words = torch.ones(1, 6, dtype=torch.bool), torch.ones(1, 2, dtype=torch.bool)
+    assert (standardised_cosine(narrative, mask, torch.randn(1, 2, 10), words).abs() < 1e-2).all()
