@@ -1,0 +1,161 @@
+"""The command that makes the stores, on small files in the published layouts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import DictConfig
+
+from src.build import build_stores
+from src.data.dataset import load_split
+from src.data.narratives import read_narratives, write_narratives
+from src.data.records import Narratives
+from src.errors import UserError
+from src.preparation import import_captions, make_stores
+from tests.compose import compose
+
+VIDEOS = ("v_train", "v_val", "v_test")
+PROJECT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Annotations, I3D features, narratives and word vectors of three videos of ActivityNet."""
+    for name, video in zip(("train", "val_1", "val_2"), VIDEOS, strict=True):
+        annotation = {"duration": 20.0, "timestamps": [[1, 9], [2, 20]], "sentences": ["A person sits.", "He stands."]}
+        path = tmp_path / "activitynet" / f"{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({video: annotation}))
+        path = tmp_path / "features" / "activitynet" / "i3d" / f"{video}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.random.default_rng(0).standard_normal((200, 1024)).astype(np.float32))
+    texts = ("a person", "a person sits")
+    written = [Narratives(video, (0.0, 10.0), texts, {"narrator": "llava_13b"}) for video in VIDEOS]
+    write_narratives(tmp_path / "stores/narratives/activitynet/llava_13b.jsonl", written)
+    (tmp_path / "glove").mkdir()
+    vectors = "\n".join(f"{word} {' '.join(['0.5'] * 300)}" for word in ("a", "person", "he", "."))
+    (tmp_path / "glove" / "glove.840B.300d.txt").write_text(vectors)
+    return tmp_path
+
+
+def config(data: Path, *overrides: str) -> DictConfig:
+    # Every path follows from paths.data unless the environment says otherwise.
+    paths = [f"paths.data={data}", f"paths.stores={data}/stores", f"paths.features={data}/features"]
+    return compose("data=anet", *paths, *overrides, config="prepare")
+
+
+def error(cfg: DictConfig) -> str:
+    with pytest.raises(UserError) as caught:
+        make_stores(cfg)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def stores(data: Path) -> set[str]:
+    return {path.name for path in (data / "stores" / "activitynet").glob("*")}
+
+
+def test_what_the_config_needs_is_made_and_read(data: Path) -> None:
+    cfg = config(data)
+    make_stores(cfg)
+    assert stores(data) == {"features.i3d.max128.h5", "narratives.llava_13b.glove.h5", "queries.anet.glove.h5"}
+    query, video, narrative = build_stores(cfg, load_split(cfg.data, "train").moments)
+    assert video is not None
+    assert narrative is not None
+    assert (video.count("v_train"), video.dim) == (128, 1024)
+    assert narrative["v_val"]["times"].tolist() == [0, 10]
+    assert query["A person sits."]["unknown"].tolist() == [False, False, True, False]
+
+
+def test_what_is_there_is_left_alone(data: Path) -> None:
+    make_stores(config(data))
+    before = {path: path.stat().st_mtime_ns for path in (data / "stores/activitynet").iterdir()}
+    make_stores(config(data))
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_other_settings_make_other_stores(data: Path) -> None:
+    make_stores(config(data))
+    make_stores(config(data, "features.pooling=mean", "features.max_snippets=64"))
+    assert {"features.i3d.max128.h5", "features.i3d.mean64.h5"} <= stores(data)
+
+
+def test_a_network_that_reads_no_narratives_needs_none(data: Path) -> None:
+    (data / "stores/narratives/activitynet/llava_13b.jsonl").unlink()
+    make_stores(config(data, "merger=none", "paragraph=none"))
+    assert stores(data) == {"features.i3d.max128.h5", "queries.anet.glove.h5"}
+
+
+def test_without_video_features_the_texts_are_stored(data: Path) -> None:
+    make_stores(config(data, "features=none"))
+    assert stores(data) == {"narratives.llava_13b.glove.h5", "queries.anet.glove.h5"}
+
+
+def test_all_that_is_missing_is_named_at_once(data: Path) -> None:
+    cfg = config(data, "narrator=blip2", "text.encoder.path=nowhere.txt", f"paths.features={data}/elsewhere")
+    said = error(cfg)
+    assert f"no video features at {data}/elsewhere/activitynet/i3d: get them from https://" in said
+    assert f"no narratives at {data}/stores/narratives/activitynet/blip2.jsonl" in said
+    assert "no word vectors at nowhere.txt" in said
+    assert not stores(data)
+
+
+def test_a_video_that_lacks_something_is_named(data: Path) -> None:
+    (data / "features/activitynet/i3d/v_val.npy").unlink()
+    assert "no features of 1 of 3 videos ('v_val')" in error(config(data))
+    file = data / "stores/narratives/activitynet/llava_13b.jsonl"
+    write_narratives(file, [one for one in list(read_narratives(file)) if one.video != "v_test"])
+    cfg = config(data, "features=none")
+    assert "no narratives of 1 of 3 videos ('v_test')" in error(cfg)
+
+
+def test_vectors_of_another_size_than_the_config_says(data: Path) -> None:
+    assert "expected (n, 512) with n >= 1 (features.dim)" in error(config(data, "features.dim=512"))
+    assert "words in use has a vector of 100 numbers (text.dim)" in error(config(data, "features=none", "text.dim=100"))
+
+
+def test_captions_become_the_narrators_file(data: Path) -> None:
+    with zipfile.ZipFile(data / "captions.zip", "w") as archive:
+        for video in VIDEOS:
+            archive.writestr(f"val/{video}.jsonl", '{"moment": 4, "description": "a person"}\n')
+    cfg = config(data, f"import_narratives={data}/captions.zip", "narrator=minigpt_v2", "features=none")
+    import_captions(cfg)
+    (first, *_) = read_narratives(data / "stores/narratives/activitynet/minigpt_v2.jsonl")
+    assert (first.video, first.times, first.texts) == ("v_test", (9.0,), ("a person",))
+    assert first.writer["narrator"] == "minigpt_v2"
+    make_stores(cfg)
+    assert "narratives.minigpt_v2.glove.h5" in stores(data)
+
+
+def run(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"TEA_DATA": str(data), "TEA_OUTPUTS": str(data / "outputs")}
+    for name in ("TEA_STORES", "TEA_FEATURES"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", "src.prepare", *arguments]
+    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_the_command(data: Path) -> None:
+    done = run(data, "data=anet")
+    assert done.returncode == 0, done.stderr
+    assert "features.i3d.max128.h5: 3 entries, 384 vectors of size 1024" in done.stdout
+    assert not list(data.rglob("*.part"))
+
+
+def test_the_command_reports_bad_input_in_one_line(data: Path) -> None:
+    done = run(data, "data=anet", "narrator=blip2")
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert "no narratives at" in line
+    assert "Traceback" not in done.stderr
+    unknown = run(data, "featurse=i3d")
+    assert unknown.returncode == 1
+    assert "featurse" in unknown.stderr
+    assert "Traceback" not in unknown.stderr
