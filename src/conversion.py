@@ -45,7 +45,7 @@ def convert_checkpoint(cfg: DictConfig) -> Path:
 
 def _overrides(published: Published, cfg: DictConfig) -> list[str]:
     """The command line's words that would bring the config nearer to the published network; none if it is that."""
-    groups = {"predictor": published.predictor, "merger": "none", "paragraph": "none"}
+    groups = {"predictor": published.predictor, "merger": "none", "paragraph": "none", "match": "none"}
     if others := [f"{group}={name}" for group, name in groups.items() if cfg[group].name != name]:
         return others
     values = {f"predictor.network.{name}": size for name, size in published.sizes.items()}

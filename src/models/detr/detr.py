@@ -148,6 +148,6 @@ class DETR(Predictor):
             moment = batch.moments[int(counts.argmax())]
             raise UserError(
                 f"query {moment.query_id} has {int(counts.max())} windows, more than the predictor's {queries} moment "
-                f"queries: raise predictor.queries or set predictor.max_windows"
+                "queries: raise predictor.network.queries, or set predictor.network.max_windows"
             )
         return to_spans(windows / batch.duration[:, None, None])

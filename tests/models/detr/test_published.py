@@ -44,7 +44,7 @@ def test_each_format_gives_the_same_network(weights: dict[str, Tensor], kind: st
     assert published.sizes["feed_forward"] == 128
     assert (published.video_dim, published.text_dim) == (46, 32)
     predictor = build(kind, **published.sizes)
-    network = Network(predictor, VideoOnly(predictor.hidden), None, published.video_dim, published.text_dim)
+    network = Network(predictor, VideoOnly(predictor.hidden), None, None, published.video_dim, published.text_dim)
     missing, unexpected = network.load_state_dict(published.weights, strict=False)
     assert (missing, unexpected) == (["unknown_word"], [])
     torch.testing.assert_close(network.predictor.queries.data, weights["query_embed.weight"].float())
