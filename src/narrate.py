@@ -1,0 +1,23 @@
+"""Caption the frames of videos with a multimodal language model: narratives of a whole collection.
+
+python -m src.narrate data=charades_sta videos=FOLDER narrator=llava_13b
+"""
+
+from __future__ import annotations
+
+import hydra
+from omegaconf import DictConfig
+
+from src.errors import command, run
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="narrate")
+@command
+def main(cfg: DictConfig) -> None:
+    from src.narrators.run import narrate
+
+    narrate(cfg)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,151 @@
+"""Image-text-to-text models of transformers: LLaVA, BLIP-2, Qwen2.5-VL, InternVL and the like."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import torch
+from PIL import Image
+
+from src.errors import UserError
+from src.narrators.frames import Pixels
+from src.narrators.narrator import NarrationError
+from src.narrators.pipeline import FrameNarrator
+
+Quantization = Literal["none", "8bit", "4bit"]
+
+_log = logging.getLogger(__name__)
+
+
+class HuggingFaceNarrator(FrameNarrator):
+    """Captions a batch of frames with one call of `generate`.
+
+    Args:
+        name, interval: see `FrameNarrator`.
+        model: name on the hub, or local path.
+        prompt: P of Eq. 1, put into the chat template of the model's processor; None for a model that takes none.
+        generation: settings of `generate`, `max_new_tokens` among them.
+        quantization: of the weights, through bitsandbytes.
+        dtype: of weights and activations, such as bfloat16; `auto` for the checkpoint's.
+        device_map: as transformers takes it: `auto`, `cpu`, `cuda:0` …
+        batch_size: frames at a time. When memory runs out it is halved, for good.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        interval: float,
+        model: str,
+        prompt: str | None,
+        generation: Mapping[str, Any],
+        quantization: Quantization,
+        dtype: str,
+        device_map: str,
+        batch_size: int,
+    ) -> None:
+        if quantization not in ("none", "8bit", "4bit"):
+            raise UserError(f"narrator.quantization is {quantization!r}: give none, 8bit or 4bit")
+        super().__init__(name, interval, batch_size, under_way=1)
+        self.model = model
+        self.prompt = prompt
+        self.generation = dict(generation)
+        self.quantization = quantization
+        self.dtype = dtype
+        self.device_map = device_map
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "prompt": self.prompt,
+            "generation": self.generation,
+            "quantization": self.quantization,
+            "dtype": self.dtype,
+        }
+
+    def narrate(self, frames: Sequence[Pixels]) -> list[str]:
+        captions: list[str] = []
+        while len(captions) < len(frames):
+            try:
+                captions += self._captions(frames[len(captions) : len(captions) + self.batch_size])
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if self.batch_size == 1:
+                    raise NarrationError("memory runs out with one frame at a time") from error
+                self.batch_size //= 2
+                _log.warning("out of memory: going on with %d frames at a time", self.batch_size)
+            if torch.cuda.is_available() and len(captions) < len(frames):
+                torch.cuda.empty_cache()
+        return captions
+
+    @torch.inference_mode()
+    def _captions(self, frames: Sequence[Pixels]) -> list[str]:
+        processor, network = self._loaded
+        inputs = self._inputs(processor, [Image.fromarray(frame) for frame in frames]).to(network.device, network.dtype)
+        tokens = network.generate(**inputs, **self.generation)
+        given = inputs["input_ids"]
+        # Encoder-decoders give back the answer alone.
+        if tokens.shape[1] >= given.shape[1] and torch.equal(tokens[:, : given.shape[1]], given):
+            tokens = tokens[:, given.shape[1] :]
+        return [text.strip() for text in processor.batch_decode(tokens, skip_special_tokens=True)]
+
+    def _inputs(self, processor: Any, images: list[Image.Image]) -> Any:
+        if not processor.chat_template:
+            text = [self.prompt or ""] * len(images)
+            return processor(images=images, text=text, padding=True, padding_side="left", return_tensors="pt")
+        content = [] if self.prompt is None else [{"type": "text", "text": self.prompt}]
+        return processor.apply_chat_template(
+            [[{"role": "user", "content": [{"type": "image", "image": image}, *content]}] for image in images],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True, "padding_side": "left"},
+        )
+
+    @cached_property
+    def _loaded(self) -> _Loaded:
+        from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+
+        compute = torch.float32 if self.dtype == "auto" else getattr(torch, self.dtype)
+        quantization = {
+            "none": None,
+            "8bit": BitsAndBytesConfig(load_in_8bit=True),
+            "4bit": BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute),
+        }[self.quantization]
+        # At 8 bits it warns of a cast in every layer at every token.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+        _log.info("loading %s", self.model)
+        try:
+            processor = AutoProcessor.from_pretrained(self.model)
+            loading: Any = AutoModelForImageTextToText.from_pretrained(
+                self.model,
+                dtype=self.dtype,
+                device_map=self.device_map,
+                quantization_config=quantization,
+                output_loading_info=True,
+            )
+            network, report = loading
+        except (OSError, ValueError, KeyError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UserError(
+                f"narrator {self.model} cannot be loaded ({reason}): set narrator.model to a local path"
+            ) from error
+        if report["missing_keys"]:
+            # They would be drawn at random, unseen.
+            missing = sorted(report["missing_keys"])
+            raise UserError(f"narrator {self.model} has no weights for {missing[0]} and {len(missing) - 1} more")
+        return _Loaded(processor, network.eval())
+
+
+class _Loaded(NamedTuple):
+    processor: Any
+    network: Any
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,70 @@
+"""The contract of a narrator: videos to narratives (Section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from src.data.records import Narratives
+from src.errors import UserError
+from src.narrators.frames import Backend
+
+
+class Item(NamedTuple):
+    """A video of the collection: its id, and its file (None if there is none)."""
+
+    video: str
+    path: Path | None
+
+
+class Failure(NamedTuple):
+    """A video that could not be narrated, and why."""
+
+    video: str
+    reason: str
+
+
+Outcome = Narratives | Failure
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How video files are read.
+
+    Attributes:
+        reader: `decord` or `pyav`.
+        longest: larger frames are scaled down until their longer side has so many pixels.
+        ahead: batches of frames decoded ahead of the narrator.
+    """
+
+    reader: Backend
+    longest: int
+    ahead: int
+
+    def __post_init__(self) -> None:
+        if self.reader not in ("decord", "pyav"):
+            raise UserError(f"frames.reader is {self.reader!r}: give decord or pyav")
+        if self.longest < 1 or self.ahead < 1:
+            raise UserError(f"frames.longest={self.longest} and frames.ahead={self.ahead} must be 1 or more")
+
+
+class Narrator(Protocol):
+    """Something that has narratives of videos. Built from conf/narrator without loading anything."""
+
+    def writer(self, reading: Reading) -> dict[str, Any]:
+        """The writer of its records (see `Narratives`): all that decides what they say, and never a key."""
+        ...
+
+    def outcomes(self, items: Iterable[Item], reading: Reading) -> Iterator[Outcome]:
+        """What becomes of each item, in their order.
+
+        Raises:
+            UserError: nothing at all can be narrated.
+        """
+        ...
+
+
+class NarrationError(Exception):
+    """One video cannot be narrated; the message, one line, says why. Others may be."""
