@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import trange
 
 from src.errors import UserError
 from src.files import whole
@@ -109,7 +110,7 @@ class _Spool:
             for name, (dtype, shape) in self._kinds.items():
                 dataset = file.create_dataset(name, shape=(rows, *shape), dtype=dtype)
                 values = np.memmap(self.folder / name, dtype=dtype, mode="r", shape=(rows, *shape))
-                for start in range(0, rows, 65536):
+                for start in trange(0, rows, 65536, desc=f"writing {self.target.name}", delay=3):
                     dataset[start : start + 65536] = values[start : start + 65536]
             file.create_dataset("keys", data=list(self.counts), dtype=h5py.string_dtype())
             file.create_dataset("offsets", data=offsets)
@@ -139,7 +140,8 @@ class _Column(NamedTuple):
 class Store:
     """A store opened for reading, from the page cache: processes that read one store share that memory.
 
-    It can be pickled, and used after a fork; each process maps the file when it first reads from it.
+    It maps the file at once, so that it and the processes forked from it read what was there then, even if another
+    store takes its place. A pickled copy maps the file when it first reads from it, and refuses another store.
 
     Args:
         path: of the store.
@@ -173,6 +175,7 @@ class Store:
         self._arrays: dict[str, NDArray[Any]] = {}
         self._map: mmap.mmap | None = None
         self._read = 0
+        self._open()
 
     def __len__(self) -> int:
         return len(self._index)

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from src.data.narratives import missing_narratives, read_narratives
 from src.data.store import Columns, Store, listing, open_if_made_by, write_store
@@ -84,7 +85,7 @@ class _Texts:
         self.file = file
         self.videos: set[str] = set()
         self._count = 0
-        for video in read_narratives(file):
+        for video in tqdm(read_narratives(file), desc=f"checking {file.name}", unit="video", delay=3):
             self.videos.add(video.video)
             self._count += len(video.texts)
 

@@ -19,6 +19,9 @@ from src.data.store import Columns, Store, open_if_made_by, write_store
 from src.errors import UserError
 
 
+inherited: Store
+
+
 def features(key: str, rows: int, dim: int = 4) -> np.ndarray:
     generator = np.random.default_rng(abs(hash(key)) % 2**32)
     return generator.standard_normal((rows, dim)).astype(np.float32)
@@ -82,6 +85,15 @@ def test_any_keys_and_lengths_round_trip(tmp_path_factory: pytest.TempPathFactor
 
 def read(store: Store, key: str) -> list[list[float]]:
     return store[key]["features"].tolist()  # type: ignore[no-any-return]
+
+
+def _inherit(store: Store) -> None:
+    global inherited
+    inherited = store
+
+
+def _read_inherited(key: str) -> list[list[float]]:
+    return read(inherited, key)
 
 
 @pytest.mark.parametrize("how", ["fork", "spawn"])
@@ -205,18 +217,20 @@ def test_settings_are_compared_as_json_has_them(tmp_path: Path) -> None:
 
 
 def test_a_store_made_anew_while_in_use_is_noticed(path: Path, tmp_path: Path) -> None:
-    store = Store(path)
+    store = pickle.dumps(Store(path))
     other = tmp_path / "other.h5"
     write_store(other, [(key, {"features": np.zeros((3, 4))}) for key in "abc"], {})
     shutil.move(other, path)
-    assert "made anew while it was in use" in error(store.__getitem__, "a")
+    assert "made anew while it was in use" in error(pickle.loads(store).__getitem__, "a")
 
 
-def test_a_mapped_store_outlives_its_replacement(path: Path) -> None:
+def test_an_open_store_and_its_forks_outlive_their_replacement(path: Path) -> None:
+    expected = read(Store(path), "a")
     store = Store(path)
-    expected = read(store, "a")
     write_store(path, [("a", {"features": np.zeros((3, 4))})], {})
     assert read(store, "a") == expected
+    with multiprocessing.get_context("fork").Pool(1, initializer=_inherit, initargs=(store,)) as pool:
+        assert pool.apply(_read_inherited, ("a",)) == expected
 
 
 def test_pages_are_given_back_often(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

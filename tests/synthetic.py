@@ -1,0 +1,85 @@
+"""Random video features and narratives in the published layouts, for the videos of a real data set or of a small one.
+
+python -m tests.synthetic charades_cd FOLDER   writes FOLDER/features/charades/i3d/*.npy and
+FOLDER/narratives/charades/llava_13b.jsonl for every video of Charades-CD.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from src.data.narratives import write_narratives
+from src.data.records import Narratives
+
+WORDS = [
+    *("a", "person", "man", "woman", "opens", "closes", "the", "door", "bag", "book"),
+    *("sits", "stands", "on", "table", "laughs", "holds", "cup", "phone", "near", "window"),
+]
+
+
+def write_features(folder: Path, durations: Mapping[str, float], dim: int, per_second: float = 1.0) -> None:
+    """VIDEO.npy of shape (snippets, dim) for each video."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, (video, duration) in enumerate(durations.items()):
+        shape = (max(1, round(duration * per_second)), dim)
+        np.save(folder / f"{video}.npy", np.random.default_rng(number).standard_normal(shape, dtype=np.float32))
+
+
+def narrate(video: str, duration: float) -> Narratives:
+    """A sentence a second."""
+    chance = random.Random(video)
+    times = tuple(float(second) for second in range(int(duration) + 1))
+    return Narratives(video, times, tuple(" ".join(chance.choices(WORDS, k=8)) for _ in times), {"narrator": "random"})
+
+
+def write_random_narratives(file: Path, durations: Mapping[str, float]) -> None:
+    write_narratives(file, (narrate(video, duration) for video, duration in durations.items()))
+
+
+def write_glove(file: Path, words: list[str] = WORDS, dim: int = 300) -> None:
+    """Random vectors in GloVe's layout."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    numbers = np.random.default_rng(0).standard_normal((len(words), dim))
+    lines = (f"{word} {' '.join(f'{x:.5f}' for x in row)}" for word, row in zip(words, numbers, strict=True))
+    file.write_text("\n".join(lines) + "\n")
+
+
+def write_charades_cd(folder: Path, videos: int = 8, queries: int = 3) -> dict[str, float]:
+    """A Charades-CD of a few videos a split, in its authors' format; returns the videos' durations."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chance, durations = random.Random(0), {}
+    for split in ("train", "val", "test_iid", "test_ood"):
+        records = {}
+        for i in range(videos):
+            video, duration = f"{split[:2]}{split[-1]}{i:02d}".upper(), round(chance.uniform(8, 40), 2)
+            durations[video] = duration
+            starts = [round(chance.uniform(0, duration / 2), 1) for _ in range(queries)]
+            records[video] = {
+                "sentences": [" ".join(chance.choices(WORDS, k=5)) for _ in starts],
+                "timestamps": [[start, round(min(duration, start + duration / 3), 1)] for start in starts],
+                "video_duration": duration,
+            }
+        (folder / f"charades_{split}.json").write_text(json.dumps(records))
+    return durations
+
+
+def main() -> None:
+    from src.data.dataset import load_split, split_names
+    from tests.compose import compose
+
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    cfg = compose(f"data={name}", config="train")
+    moments = [moment for split in split_names(cfg.data) for moment in load_split(cfg.data, split).moments]
+    durations = {moment.video: moment.duration for moment in moments}
+    write_features(folder / "features" / cfg.data.videos / "i3d", durations, 1024)
+    write_random_narratives(folder / "narratives" / cfg.data.videos / "llava_13b.jsonl", durations)
+
+
+if __name__ == "__main__":
+    main()
