@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,31 +56,13 @@ def fit_and_test(cfg: DictConfig) -> float:
 
 
 def test(
-    trainer: lightning.Trainer, model: TEA, data: lightning.LightningDataModule, checkpoint: str
+    trainer: lightning.Trainer, model: TEA, data: lightning.LightningDataModule, checkpoint: str | Path
 ) -> dict[str, float]:
     """Test every split of the data with a checkpoint, print the table and return the metrics."""
     results = trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)
     values = {name: value for result in results for name, value in result.items()}
     print(table(values))
     return values
-
-
-def test_checkpoint(cfg: DictConfig, given: Sequence[str]) -> dict[str, float]:
-    """Test the network of a checkpoint, as it was trained, and write its predictions to the run folder of `cfg`.
-
-    Args:
-        cfg: a composed conf/evaluate.yaml; `checkpoint` is a file or a run folder, `split` one test split or null.
-        given: the groups that the user chose on the command line; all others but the places are the checkpoint's.
-    """
-    place = Path(cfg.checkpoint)
-    path = place / "checkpoints" / "best.ckpt" if place.is_dir() else place
-    saved = OmegaConf.create(read_checkpoint(path)["config"])
-    for group in {"paths", "loader", "trainer", "callbacks", "metrics", *given} & cfg.keys():
-        saved[group] = cfg[group]
-    data = build_data(saved, [cfg.split] if cfg.split else None)
-    saved.logger = {}
-    trainer = build_trainer(saved)
-    return test(trainer, build_model(saved, data), data, str(path))
 
 
 def build_trainer(cfg: DictConfig) -> lightning.Trainer:

@@ -1,0 +1,86 @@
+"""The training-free scorer: the run of snippets whose narratives match the query best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from src.baselines.baseline import Question
+from src.moments import iou, snippets_to_seconds
+from src.predictions import Prediction, Scored
+
+
+class Similarity:
+    """Answers with the contiguous runs of snippets whose lowered similarities sum highest, none overlapping another.
+
+    Args:
+        constants: what similarities may be lowered by; the one with the highest mIoU on the training split is taken.
+    """
+
+    reads_narratives: ClassVar[bool] = True
+
+    def __init__(self, constants: Sequence[float]) -> None:
+        self.constants = constants
+        self.constant = constants[0]
+
+    def fit(self, questions: Sequence[Question]) -> None:
+        self.constant = max(self.constants, key=lambda constant: self._mean_iou(questions, constant))
+
+    def predict(self, questions: Sequence[Question], top: int) -> list[Prediction]:
+        return [
+            Prediction(question.moment.query_id, tuple(self._windows(question, self.constant, top)))
+            for question in questions
+        ]
+
+    def _mean_iou(self, questions: Sequence[Question], constant: float) -> float:
+        best = []
+        for question in questions:
+            (start, end, _), *_ = self._windows(question, constant, top=1)
+            truth = torch.tensor(question.moment.windows, dtype=torch.float64)
+            best.append(iou(torch.tensor([[start, end]], dtype=torch.float64), truth).max())
+        return float(torch.stack(best).mean())
+
+    def _windows(self, question: Question, constant: float, top: int) -> list[Scored]:
+        assert question.match is not None
+        gains = (question.match - constant).tolist()
+        windows = []
+        for first, last, total in best_runs(gains, top):
+            start, end = snippets_to_seconds(torch.tensor([first, last]), len(gains), question.moment.duration).tolist()
+            windows.append((start, end, total))
+        return windows
+
+
+def best_runs(gains: Sequence[float], top: int) -> list[tuple[int, int, float]]:
+    """The runs of highest sum, each without the snippets of those before: (first, last, sum), both ends inclusive.
+
+    There is always one; others are given only while their sum is above 0.
+
+    >>> best_runs([-1.0, 2.0, 1.0, -4.0, 1.0], top=3)
+    [(1, 2, 3.0), (4, 4, 1.0)]
+    """
+    gains = list(gains)
+    runs: list[tuple[int, int, float]] = []
+    while len(runs) < top:
+        first, last, total = _best_run(gains)
+        if runs and total <= 0:
+            break
+        runs.append((first, last, total))
+        gains[first : last + 1] = [float("-inf")] * (last + 1 - first)
+    return runs
+
+
+def _best_run(gains: Sequence[float]) -> tuple[int, int, float]:
+    """Kadane's algorithm."""
+    best = (0, 0, float("-inf"))
+    first, total = 0, float("-inf")
+    for last, gain in enumerate(gains):
+        if total <= 0:
+            first, total = last, gain
+        else:
+            total += gain
+        if total > best[2]:
+            best = (first, last, total)
+    return best

@@ -1,0 +1,27 @@
+"""Score a predictions file, a checkpoint or a baseline.
+
+python -m src.evaluate predictions=FILE data=charades_cd split=test_ood
+python -m src.evaluate checkpoint=RUN_FOLDER
+python -m src.evaluate baseline=whole_video data=charades_cd
+"""
+
+from __future__ import annotations
+
+import hydra
+from omegaconf import DictConfig
+
+from src.errors import command, run
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
+@command
+def main(cfg: DictConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
+
+    from src.evaluation import evaluate
+
+    evaluate(cfg, HydraConfig.get().overrides.task)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,162 @@
+"""What `src.evaluate` does: predictions from anywhere, scored like a test."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torchmetrics import MetricCollection
+
+from src.baselines.baseline import Baseline, Question
+from src.build import build_data, build_model, uses_narratives
+from src.checkpoints import read_checkpoint
+from src.data.datamodule import MomentDataset
+from src.data.dataset import load_split, split_names
+from src.data.records import Moment
+from src.errors import UserError
+from src.metrics.highlights import HighlightDetection
+from src.metrics.suite import rows_of, table
+from src.models.matching import standardised_cosine
+from src.predictions import Prediction, padded, read_predictions, write_predictions
+from src.run_folder import RunFolder
+from src.training import build_trainer, test
+
+_log = logging.getLogger(__name__)
+_BATCH = 64
+
+
+def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
+    """Score what `predictions`, `checkpoint` or `baseline` names; print the table, and keep it in the run folder.
+
+    Args:
+        cfg: a composed conf/evaluate.yaml.
+        overrides: what the user gave on the command line; of a checkpoint's configuration only this is replaced.
+
+    Raises:
+        UserError: none or several of the three are given, or what they name cannot be used.
+    """
+    given = [name for name in ("predictions", "checkpoint", "baseline") if cfg.get(name) is not None]
+    if len(given) != 1:
+        what = " and ".join(given) or "nothing"
+        raise UserError(f"{what} given: give one of predictions=FILE, checkpoint=RUN_FOLDER and baseline=NAME")
+    if cfg.checkpoint is not None:
+        return _test_checkpoint(cfg, overrides)
+    with RunFolder(Path(cfg.folder), cfg) as run:
+        values: dict[str, float] = {}
+        answers = _of_file(cfg) if cfg.predictions is not None else _of_baseline(cfg)
+        for split, moments, predictions in answers:
+            write_predictions(run.path / "predictions" / f"{split}.jsonl", predictions, moments, split)
+            values |= {f"test/{name}": value for name, value in score(moments, predictions, split, cfg.metrics).items()}
+        run.metrics(values)
+    print(table(values))
+    return values
+
+
+def score(
+    moments: Sequence[Moment], predictions: Sequence[Prediction], split: str, metrics: DictConfig
+) -> dict[str, float]:
+    """The metrics of one split's predictions, named ROW/METRIC: the split, and its parts by novel word (`rows_of`).
+
+    Args:
+        moments: of the split.
+        predictions: of each moment, in the same order.
+        split: its name.
+        metrics: a config of conf/metrics.
+    """
+    rows = [rows_of(split, moment) for moment in moments]
+    values: dict[str, float] = {}
+    windows, truth = padded(predictions), _windows(moments)
+    duration = torch.tensor([moment.duration for moment in moments])
+    for row in sorted({row for each in rows for row in each}):
+        members = torch.tensor([row in each for each in rows])
+        collection: MetricCollection = instantiate(metrics)
+        collection.update(windows[members], truth[members], duration[members])
+        values |= {f"{row}/{name}": float(value) for name, value in collection.compute().items()}
+    return values | {f"{split}/{name}": value for name, value in _highlights(moments, predictions).items()}
+
+
+def _windows(moments: Sequence[Moment]) -> Tensor:
+    return pad_sequence([torch.tensor(moment.windows) for moment in moments], batch_first=True, padding_value=torch.nan)
+
+
+def _highlights(moments: Sequence[Moment], predictions: Sequence[Prediction]) -> Mapping[str, float]:
+    metric = HighlightDetection()
+    rated = [(moment, torch.tensor([each.saliency])) for moment, each in zip(moments, predictions, strict=True)]
+    for moment, saliency in rated:
+        if saliency.numel() and moment.saliency:
+            metric.update(saliency, torch.ones_like(saliency, dtype=torch.bool), [moment])
+    return {name: float(value) for name, value in metric.compute().items()} if metric.update_called else {}
+
+
+def _test_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, float]:
+    """Test the network of a checkpoint on the data it was trained on, or as `overrides` say."""
+    place = Path(cfg.checkpoint)
+    path = place / "checkpoints" / "best.ckpt" if place.is_dir() else place
+    saved = OmegaConf.create(read_checkpoint(path)["config"])
+    saved.folder, saved.logger = cfg.folder, {}
+    # How it is run is not the network's: where things lie, on what, and what is measured.
+    for group in ("paths", "loader", "trainer", "callbacks", "metrics"):
+        saved[group] = cfg[group]
+    changed = {key for key in (override.lstrip("+").split("=")[0] for override in overrides) if key != "experiment"}
+    for key in sorted(changed):
+        if OmegaConf.select(saved, key.split(".")[0]) is not None:
+            OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False)
+    with RunFolder(Path(cfg.folder), saved) as run:
+        data = build_data(saved, [cfg.split] if cfg.split else None)
+        values = test(build_trainer(saved), build_model(saved, data), data, path)
+        run.metrics(values)
+    return values
+
+
+Answers = Iterator[tuple[str, Sequence[Moment], list[Prediction]]]
+
+
+def _of_file(cfg: DictConfig) -> Answers:
+    if cfg.split is None and len(cfg.data.tests) > 1:
+        raise UserError(f"say which split the predictions are of: split={'|'.join(split_names(cfg.data)[1:])}")
+    split = cfg.split or cfg.data.tests[0]
+    moments = load_split(cfg.data, split).moments
+    yield split, moments, read_predictions(Path(cfg.predictions), moments)
+
+
+def _of_baseline(cfg: DictConfig) -> Answers:
+    baseline: Baseline = instantiate(cfg.baseline)
+    splits = [cfg.split] if cfg.split else list(cfg.data.tests)
+    if baseline.reads_narratives:
+        yield from _of_narratives(baseline, cfg, splits)
+        return
+    baseline.fit(_unseen(load_split(cfg.data, cfg.data.train).moments))
+    for split in splits:
+        moments = load_split(cfg.data, split).moments
+        yield split, moments, baseline.predict(_unseen(moments), cfg.top)
+
+
+def _unseen(moments: Iterable[Moment]) -> list[Question]:
+    return [Question(moment, None) for moment in moments]
+
+
+def _of_narratives(baseline: Baseline, cfg: DictConfig, splits: Sequence[str]) -> Answers:
+    if not uses_narratives(cfg):
+        raise UserError("this baseline reads narratives, and the configuration has none: merger=narrative_only, say")
+    data = build_data(cfg, splits)
+    train = MomentDataset(data.train.moments, data.train.stores, data.train.snippets, every_window=False)
+    baseline.fit(list(_matched(train)))
+    for split in splits:
+        dataset = data.tests[split]
+        yield split, dataset.moments, baseline.predict(list(_matched(dataset)), cfg.top)
+
+
+def _matched(dataset: MomentDataset) -> Iterator[Question]:
+    """Each sample with its narratives' similarity to the query."""
+    for start in range(0, len(dataset), _BATCH):
+        batch = dataset[list(range(start, min(start + _BATCH, len(dataset))))]
+        assert batch.narrative is not None
+        match = standardised_cosine(batch.narrative, batch.snippet_mask, batch.query, batch.query_mask)
+        for moment, row, mask in zip(batch.moments, match, batch.snippet_mask, strict=True):
+            yield Question(moment, row[mask])
