@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from src.errors import UserError
+from src.errors import UserError, reason
 
 NETWORK = ("features.dim", "text.dim", "merger.", "paragraph.", "match.", "predictor.")
 """The parts of a config that decide the shape of a network and the meaning of its weights."""
@@ -25,9 +25,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{path} cannot be read as a checkpoint ({reason}): it is damaged or of another kind"
+            f"{path} cannot be read as a checkpoint ({reason(error)}): it is damaged or of another kind"
         ) from error
     if not isinstance(checkpoint, dict) or "config" not in checkpoint or "state_dict" not in checkpoint:
         raise UserError(f"{path} is not a checkpoint of this project: it carries no configuration")

@@ -149,7 +149,9 @@ def _of_activitynet(results: Any, path: Path, moments: Sequence[Moment]) -> Iter
         where = f"{path}, video {video}"
         if not isinstance(entries, list) or len(entries) != len(queries[video]):
             count = len(entries) if isinstance(entries, list) else 0
-            raise UserError(f"{where}: {count} predictions for {len(queries[video])} queries")
+            raise UserError(
+                f"{where}: {count} predictions for {len(queries[video])} queries: is it of this data set and split?"
+            )
         for moment, entry in zip(queries[video], entries, strict=True):
             if not isinstance(entry, dict) or "timestamp" not in entry:
                 raise UserError(f"{where}: a prediction without timestamp")

@@ -69,6 +69,18 @@ def write_charades_cd(folder: Path, videos: int = 8, queries: int = 3) -> dict[s
     return durations
 
 
+def write_small(folder: Path, videos: int = 8, queries: int = 3, dim: int = 1024) -> list[str]:
+    """All that training on a small Charades-CD needs; the overrides that make it quick."""
+    durations = write_charades_cd(folder / "charades_cd", videos, queries)
+    write_features(folder / "features" / "charades" / "i3d", durations, dim)
+    write_random_narratives(folder / "stores" / "narratives" / "charades" / "llava_13b.jsonl", durations)
+    write_glove(folder / "glove" / "glove.840B.300d.txt", WORDS[:-2])
+    places = [f"paths.{name}={folder}/{name}" for name in ("features", "stores", "outputs")]
+    sizes = [f"features.dim={dim}", "predictor.network.hidden=16", "predictor.network.heads=2", "loader.workers=0"]
+    run = ["trainer=cpu", "trainer.max_epochs=2", "+trainer.enable_progress_bar=false", "loader.batch_size=8"]
+    return [f"paths.data={folder}", *places, *sizes, *run]
+
+
 def main() -> None:
     from src.data.dataset import load_split, split_names
     from tests.compose import compose

@@ -115,7 +115,7 @@ class TEA(lightning.LightningModule):
         loss = torch.stack(list(terms.values())).sum()
         if not loss.isfinite():
             ids = ", ".join(moment.query_id for moment in batch.moments)
-            values = ", ".join(f"{name} {float(term):.4g}" for name, term in terms.items())
+            values = ", ".join(f"{name} {float(term.detach()):.4g}" for name, term in terms.items())
             raise UserError(f"the loss is not finite in epoch {self.current_epoch} ({values}); queries: {ids}")
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
         for name, term in terms.items():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.text import minilm
 from src.text.encoder import Texts, Words
 
@@ -149,9 +149,8 @@ def _load(place: str, sentence: Sentence, device: str) -> _Model:
         maker: Any = CLIPTextModelWithProjection if kind in ("clip", "clip_text_model") else AutoModel
         network, report = maker.from_pretrained(place, output_loading_info=True)
     except Exception as error:  # a damaged file can make the libraries beneath raise anything
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"text encoder {place} cannot be loaded ({reason}): set text.encoder.model to a local path"
+            f"text encoder {place} cannot be loaded ({reason(error)}): set text.encoder.model to a local path"
         ) from error
     finally:
         chatter.set_verbosity(verbosity)

@@ -18,7 +18,6 @@ from src.data import store as store_module
 from src.data.store import Columns, Store, open_if_made_by, write_store
 from src.errors import UserError
 
-
 inherited: Store
 
 
