@@ -36,9 +36,22 @@ class PredictionWriter(Callback):
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         moments = {name: dataset.moments for name, dataset in trainer.datamodule.tests.items()}  # type: ignore[attr-defined]
-        for split, predictions in self.predictions.items():
-            write_predictions(self.folder / f"{split}.jsonl", predictions, moments[split], split)
+        parts = _gather(self.predictions)
+        if trainer.is_global_zero:
+            for split in moments:
+                predictions = [prediction for part in parts for prediction in part.get(split, ())]
+                if len(predictions) == len(moments[split]):  # not where a Trainer was told to test a part only
+                    write_predictions(self.folder / f"{split}.jsonl", predictions, moments[split], split)
         self.predictions = {}
+
+
+def _gather(mine: dict[str, list[Prediction]]) -> list[dict[str, list[Prediction]]]:
+    """The predictions of every process."""
+    if not torch.distributed.is_initialized():
+        return [mine]
+    every: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(every, mine)
+    return every
 
 
 class LastCheckpoint(Callback):

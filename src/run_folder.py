@@ -29,15 +29,16 @@ class RunFolder:
     """Records a run while it is under way: config.yaml, environment.json, status.json, metrics.json.
 
     Used as a context manager. status.json says `running`, then `finished`, or `failed` with the reason; a run that was
-    killed still says `running`.
+    killed still says `running`. Of several processes only the first writes.
     """
 
     def __init__(self, path: Path, config: DictConfig) -> None:
         self.path = path
         self.started = time.time()
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
-        write_json(path / "environment.json", environment())
+        if _is_first():
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+            write_json(path / "environment.json", environment())
 
     def __enter__(self) -> RunFolder:
         self._status("running")
@@ -53,11 +54,19 @@ class RunFolder:
 
     def metrics(self, values: dict[str, float]) -> None:
         """Write the run's final metrics, named as they are logged."""
-        write_json(self.path / "metrics.json", values)
+        if _is_first():
+            write_json(self.path / "metrics.json", values)
 
     def _status(self, state: str, **more: str) -> None:
         seconds = round(time.time() - self.started, 1)
-        write_json(self.path / "status.json", {"state": state, "started": self.started, "seconds": seconds, **more})
+        if _is_first():
+            write_json(self.path / "status.json", {"state": state, "started": self.started, "seconds": seconds, **more})
+
+
+def _is_first() -> bool:
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return int(rank_zero_only.rank) == 0
 
 
 def environment() -> dict[str, Any]:

@@ -26,6 +26,11 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 # Its samplers are: see MomentDataModule.state_dict.
 warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
+# Metrics are reduced over the processes before they are logged.
+warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
+# A checkpoint is tested in a folder of its own.
+warnings.filterwarnings("ignore", message="The dirpath has changed.*")
+warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
 
 
 def fit_and_test(cfg: DictConfig) -> float:
@@ -61,7 +66,8 @@ def test(
     """Test every split of the data with a checkpoint, print the table and return the metrics."""
     results = trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)
     values = {name: value for result in results for name, value in result.items()}
-    print(table(values))
+    if trainer.is_global_zero:
+        print(table(values))
     return values
 
 

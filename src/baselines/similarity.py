@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from src.baselines.baseline import Question
 from src.moments import iou, snippets_to_seconds

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import Sampler
 
+from src.errors import UserError
+
 
 class BatchSampler(Sampler[list[int]]):
     """Lists of sample indices, one list a batch, dealt out to the processes.
@@ -58,8 +60,11 @@ class BatchSampler(Sampler[list[int]]):
 
     def _batches(self) -> list[list[int]]:
         count = len(self.lengths)
+        if count < self.world:
+            raise UserError(f"a split of {count} queries cannot be shared by {self.world} processes: use fewer devices")
         if not self.shuffle:
-            batches = _chunks(torch.arange(count), self.size)
+            # A process without a batch would be left out of what the others reduce.
+            batches = _chunks(torch.arange(count), min(self.size, count // self.world))
             return batches[self.rank :: self.world]
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.epoch)
         order = torch.randperm(count, generator=generator)
@@ -69,7 +74,8 @@ class BatchSampler(Sampler[list[int]]):
         batches = _chunks(order, self.size * self.world)
         if len(batches) > 1 and len(batches[-1]) < self.world:
             # Too few for every process to get one: they join the batch before.
-            batches[-2] += batches.pop()
+            rest = batches.pop()
+            batches[-1] += rest
         if self.bucket:
             batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
         # Every process takes its share of every batch, so that all take the same number of steps.
