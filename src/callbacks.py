@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from src.data.batch import Batch
 from src.models.tea import TEA
 from src.predictions import Prediction, to_predictions, write_predictions
+
+log = logging.getLogger(__name__)
 
 
 class PredictionWriter(Callback):
@@ -60,6 +67,9 @@ class LastCheckpoint(Callback):
     A state is written under another name until it is whole. Besides what Lightning saves it holds the state of the
     random numbers, so that training continues with the numbers it would have drawn.
 
+    When the process is asked to end (SIGTERM), a state is kept first; a SLURM job then queues itself again. During
+    validation that state is an earlier one, whose steps are done again.
+
     Args:
         folder: of the checkpoints.
         every_n_steps: a state is kept after every so many steps, and after each epoch.
@@ -79,6 +89,14 @@ class LastCheckpoint(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._save(trainer)
 
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        if isinstance(exception, SIGTERMException) and trainer.state.fn == TrainerFn.FITTING:
+            self._save(trainer)
+            if trainer.is_global_zero:
+                _requeue()
+
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
@@ -97,9 +115,20 @@ class LastCheckpoint(Callback):
         self._random = state_dict
 
     def _save(self, trainer: lightning.Trainer) -> None:
+        epoch_is_over = trainer.fit_loop.epoch_progress.current.processed > trainer.current_epoch
+        # Training that continues from the last batch of an epoch would not validate it.
+        if trainer.is_last_batch and not epoch_is_over:
+            return
         temporary, last = self.folder / "last.ckpt.part", self.folder / "last.ckpt"
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
             if last.exists():
                 last.replace(self.folder / "previous.ckpt")
             temporary.replace(last)
+
+
+def _requeue() -> None:
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is not None:
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        log.warning("SLURM job %s %s", job, "queued again" if done.returncode == 0 else f"not queued: {done.stderr}")

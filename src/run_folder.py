@@ -66,7 +66,7 @@ class RunFolder:
 def _is_first() -> bool:
     from lightning.pytorch.utilities import rank_zero_only
 
-    return int(rank_zero_only.rank) == 0
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def environment() -> dict[str, Any]:

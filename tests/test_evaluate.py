@@ -1,0 +1,157 @@
+"""Scoring predictions and baselines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from src.data.dataset import load_split
+from src.data.records import Moment
+from src.errors import UserError
+from src.evaluation import evaluate, score
+from src.predictions import Prediction, read_predictions, write_predictions
+from tests.compose import compose
+from tests.synthetic import write_charades_cd, write_small
+
+
+def evaluated(data: Path, folder: Path, *overrides: str) -> dict[str, float]:
+    return evaluate(compose(f"paths.data={data}", f"folder={folder}", *overrides, config="evaluate"))
+
+
+def test_published_predictions_get_their_published_numbers(shared: Path, tmp_path: Path) -> None:
+    file = shared / "data" / "predictions" / "shuffling_charades_cd_test_ood.json"
+    values = evaluated(shared / "data", tmp_path, f"predictions={file}", "data=charades_cd", "split=test_ood")
+    named = {name.removeprefix("test/test_ood/"): round(value, 2) for name, value in values.items()}
+    assert (named["R1@0.5"], named["R1@0.7"], named["mIoU"]) == (47.29, 27.59, 44.28)
+    # What was read is kept in our own format, and scores the same.
+    ours = tmp_path / "predictions" / "test_ood.jsonl"
+    again = evaluated(shared / "data", tmp_path / "again", f"predictions={ours}", "split=test_ood")
+    assert again == values
+
+
+def test_a_strict_comparison_is_lower(shared: Path, tmp_path: Path) -> None:
+    file = shared / "data" / "predictions" / "shuffling_charades_cd_test_ood.json"
+    values = evaluated(shared / "data", tmp_path, f"predictions={file}", "split=test_ood", "metrics.strict=true")
+    assert values["test/test_ood/R1@0.5"] < 47.29
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_charades_cd(tmp_path / "charades_cd", videos=30)
+    return tmp_path
+
+
+@pytest.mark.parametrize("baseline", ["whole_video", "prior"])
+def test_baselines_need_nothing_but_annotations(data: Path, baseline: str) -> None:
+    values = evaluated(data, data / "run", f"baseline={baseline}")
+    assert 0 < values["test/test_iid/mIoU"] < 100
+    assert (data / "run" / "predictions" / "test_ood.jsonl").is_file()
+    assert json.loads((data / "run" / "status.json").read_text())["state"] == "finished"
+
+
+def test_the_scorer_reads_narratives(tmp_path: Path) -> None:
+    overrides = write_small(tmp_path)
+    chosen = ["baseline=similarity", "features=none", "merger=narrative_only", "paragraph=none"]
+    kept = [each for each in overrides if not each.startswith("features.")]
+    values = evaluated(tmp_path, tmp_path / "run", *kept, *chosen, "split=test_iid")
+    assert 0 <= values["test/test_iid/R1@0.5"] <= 100
+    assert not any("test_ood" in name for name in values)
+
+
+def error(data: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        evaluated(data, data / "run", *overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_to_score_must_be_said_once(data: Path) -> None:
+    assert "nothing given" in error(data)
+    assert "predictions and baseline given" in error(data, "predictions=x", "baseline=prior")
+    assert "split=val|test_iid|test_ood" in error(data, "predictions=x")
+    assert "no predictions file at x" in error(data, "predictions=x", "split=val")
+    assert "has no split 'test'" in error(data, "baseline=prior", "split=test")
+    assert "reads narratives" in error(data, "baseline=similarity", "merger=none", "paragraph=none")
+
+
+MOMENTS = [
+    Moment("a", "v1", "A person sits.", ((1.0, 4.0),), 10.0),
+    Moment("b", "v1", "A person stands.", ((5.0, 8.0),), 10.0),
+    Moment("c", "v2", "A person runs.", ((0.0, 3.0),), 10.0),
+]
+ANSWERS = [
+    Prediction("a", ((1.0, 4.0, 0.9), (2.0, 3.0, 0.1))),
+    Prediction("b", ((0.0, 2.0, 0.5),)),
+    Prediction("c", ((0.0, 3.0, 0.5),), (0.1, 0.2)),
+]
+
+
+def test_predictions_survive_being_written(tmp_path: Path) -> None:
+    file = tmp_path / "predictions.jsonl"
+    write_predictions(file, ANSWERS[::-1], MOMENTS, "test")
+    assert read_predictions(file, MOMENTS) == ANSWERS
+
+
+def test_activitynet_and_qvhighlights_forms_are_read(tmp_path: Path) -> None:
+    results = {
+        "v1": [
+            {"sentence": "a person sits", "timestamp": [1, 4]},
+            {"sentence": "a person stands", "timestamp": [[5, 8], [0, 2]]},
+        ],
+        "v2": [{"sentence": "a person runs", "timestamp": [2, 3]}],
+    }
+    file = tmp_path / "activitynet.json"
+    file.write_text(json.dumps({"version": "1", "results": results}))
+    windows = [[window[:2] for window in answer.windows] for answer in read_predictions(file, MOMENTS)]
+    assert windows == [[(1, 4)], [(5, 8), (0, 2)], [(2, 3)]]
+    file = tmp_path / "submission.jsonl"
+    lines = [
+        {"qid": moment.query_id, "pred_relevant_windows": [[0, 2, 0.1], [1, 4, 0.7]], "pred_saliency_scores": [0.5]}
+        for moment in MOMENTS
+    ]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    answers = read_predictions(file, MOMENTS)
+    assert answers[0] == Prediction("a", ((1.0, 4.0, 0.7), (0.0, 2.0, 0.1)), (0.5,))
+
+
+def line(query_id: str, windows: object) -> str:
+    return json.dumps({"query_id": query_id, "predictions": windows})
+
+
+GOOD = [line(moment.query_id, [[0, 1, 1]]) for moment in MOMENTS]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (GOOD[:2], "lacks a prediction for 1 queries (c)"),
+        ([*GOOD, line("d", [[0, 1, 1]])], "answers unknown 1 queries (d)"),
+        ([*GOOD, GOOD[0]], "line 4: query a was already answered"),
+        (["{"], "line 1: not a JSON record"),
+        ([*GOOD[:2], line("c", [])], "line 3: no predicted windows"),
+        ([*GOOD[:2], line("c", [[3, 1]])], "ends before it starts"),
+        ([*GOOD[:2], line("c", [[None, 1]])], "is not [start, end]"),
+        (['{"windows": 3}'], "needs query_id"),
+        (['{"results": {"v1": []}}'], "video v1: 0 predictions for 2 queries"),
+        (['{"results": {"v2": [{"sentence": "he jumps", "timestamp": [0, 1]}]}}'], "'he jumps' where the query is"),
+    ],
+)
+def test_broken_predictions_are_refused_by_file_and_line(tmp_path: Path, lines: list[str], expected: str) -> None:
+    file = tmp_path / "broken.jsonl"
+    file.write_text("\n".join(lines))
+    with pytest.raises(UserError) as caught:
+        read_predictions(file, MOMENTS)
+    assert expected in str(caught.value)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_novel_words_are_scored_by_part_of_speech(shared: Path) -> None:
+    cfg = compose(f"paths.data={shared}/data", "data=charades_cg", config="evaluate")
+    moments = load_split(cfg.data, "novel_word").moments
+    perfect = [Prediction(moment.query_id, ((*moment.windows[0], 1.0),)) for moment in moments]
+    values = score(moments, perfect, "novel_word", cfg.metrics)
+    assert values["novel_word/R1@0.7"] == 100
+    assert {"novel_word:NOUN/R1@0.7", "novel_word:VERB/R1@0.7"} <= values.keys()
