@@ -11,10 +11,12 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from src.checkpoints import LAST, PREVIOUS
 from src.data.batch import Batch
 from src.models.tea import TEA
 from src.predictions import Prediction, to_predictions, write_predictions
@@ -115,15 +117,18 @@ class LastCheckpoint(Callback):
         self._random = state_dict
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        epoch_is_over = trainer.fit_loop.epoch_progress.current.processed > trainer.current_epoch
+        progress = trainer.fit_loop.epoch_progress.current
+        assert isinstance(progress, _ProcessedTracker)
+        epoch_is_over = progress.processed > progress.completed
         # Training that continues from the last batch of an epoch would not validate it.
         if trainer.is_last_batch and not epoch_is_over:
             return
-        temporary, last = self.folder / "last.ckpt.part", self.folder / "last.ckpt"
+        last = self.folder / LAST.name
+        temporary = last.with_name(last.name + ".part")
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
             if last.exists():
-                last.replace(self.folder / "previous.ckpt")
+                last.replace(self.folder / PREVIOUS.name)
             temporary.replace(last)
 
 

@@ -10,6 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError, reason
 
+LAST, PREVIOUS = Path("checkpoints/last.ckpt"), Path("checkpoints/previous.ckpt")
+"""Where a run folder holds its two newest states of training."""
+
 NETWORK = ("features.dim", "text.dim", "merger.", "paragraph.", "match.", "predictor.")
 """The parts of a config that decide the shape of a network and the meaning of its weights."""
 
@@ -51,7 +54,7 @@ def newest_run(folder: Path) -> Path:
     Raises:
         UserError: there is none.
     """
-    runs = sorted(path.parent.parent for path in folder.glob("*/checkpoints/last.ckpt"))
+    runs = sorted(path.parent.parent for path in folder.glob(f"*/{LAST}"))
     if not runs:
         raise UserError(f"ckpt_path=last: no run under {folder} has a checkpoint to continue from")
     return runs[-1]

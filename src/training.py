@@ -11,10 +11,11 @@ from typing import Any
 import lightning
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
 from src.build import build_data, build_model
-from src.checkpoints import newest_run, read_checkpoint, require_same_network
+from src.checkpoints import LAST, PREVIOUS, newest_run, read_checkpoint, require_same_network
 from src.errors import UserError
 from src.metrics.suite import table
 from src.models.tea import TEA
@@ -49,7 +50,10 @@ def fit_and_test(cfg: DictConfig) -> float:
         data = build_data(cfg)
         model = build_model(cfg, data)
         trainer = build_trainer(cfg)
-        trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+        try:
+            trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+        except SIGTERMException as asked:
+            raise UserError(f"asked to end (SIGTERM): state kept, continue with ckpt_path={folder}") from asked
         values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         best = _best(trainer)
         values[f"best/{cfg.callbacks.best.monitor}"] = best
@@ -88,25 +92,30 @@ def _best(trainer: lightning.Trainer) -> float:
 
 
 def _continued(cfg: DictConfig) -> Path | None:
-    """The checkpoint that `ckpt_path` names, known to fit the config; a run that is continued keeps its folder.
+    """The checkpoint to continue from, known to fit the config: `ckpt_path` names it, or the run folder holds it.
 
-    A damaged checkpoint is reported and the one before it taken.
+    A run that is continued keeps its folder. A damaged checkpoint is reported and the one before it taken.
     """
     if cfg.ckpt_path is None:
-        return None
-    place = newest_run(Path(cfg.paths.outputs) / "train" / cfg.name) if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
+        place = Path(cfg.folder)
+        if not (place / LAST).exists() and not (place / PREVIOUS).exists():
+            return None
+    elif cfg.ckpt_path == "last":
+        place = newest_run(Path(cfg.paths.outputs) / "train" / cfg.name)
+    else:
+        place = Path(cfg.ckpt_path)
     if not place.is_dir():
         require_same_network(read_checkpoint(place)["config"], cfg, place)
         return place
     cfg.folder = str(place)
-    path = place / "checkpoints" / "last.ckpt"
+    path = place / LAST
     try:
         saved = read_checkpoint(path)
     except UserError as error:
-        previous = path.with_name("previous.ckpt")
-        if not previous.is_file():
+        path = place / PREVIOUS
+        if not path.is_file():
             raise
-        log.warning("%s; continuing from %s", error, previous)
-        path, saved = previous, read_checkpoint(previous)
+        log.warning("%s; continuing from %s", error, path)
+        saved = read_checkpoint(path)
     require_same_network(saved["config"], cfg, path)
     return path
