@@ -22,6 +22,9 @@ Backend = Literal["decord", "pyav"]
 _CHUNK_BYTES = 64 * 2**20
 # Two frames that are equally near to a time up to this: the earlier is taken.
 _TIE_SECONDS = 5e-4
+# The formats, as FFmpeg names them, in which decord finds the frames that it is asked for: MP4 and QuickTime, Matroska
+# and WebM. In others (MPEG streams, AVI, ASF) it gives other frames, or none, unnoticed: PyAV reads those.
+_DECORD_FINDS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 # A file whose frames end so many seconds before the length it states has lost its end.
 _LOST_SECONDS = 1.0
 
@@ -52,7 +55,7 @@ def read_frames(path: Path, interval: float, backend: Backend, longest: int) -> 
     Args:
         path: of the video.
         interval: m of Section 3.2, seconds, > 0.
-        backend: what decodes.
+        backend: what decodes. Formats that decord reads wrongly are left to PyAV.
         longest: larger frames are scaled down until their longer side has so many pixels.
 
     Raises:
@@ -62,8 +65,10 @@ def read_frames(path: Path, interval: float, backend: Backend, longest: int) -> 
         raise UserError(f"no file {path}")
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty (0 bytes)")
-    video: Video = _BACKENDS[backend](path)
-    _require_whole(path, video)
+    container, stated = _header(path)
+    video: Video = _BACKENDS[backend](path) if container in _DECORD_FINDS else PyAvVideo(path)
+    if stated - video.end > _LOST_SECONDS:
+        raise UserError(f"{path} is cut off: its frames end at {video.end:.1f} s of {stated:.1f} s")
     times, indices = sample(video.starts, video.end, interval)
     for time, index, pixels in zip(times, indices, video.decode(indices), strict=True):
         yield Frame(time, float(video.starts[index]), _shrink(pixels, longest))
@@ -183,18 +188,20 @@ class PyAvVideo:
 _BACKENDS: dict[str, Callable[[Path], Video]] = {"decord": DecordVideo, "pyav": PyAvVideo}
 
 
-def _require_whole(path: Path, video: Video) -> None:
-    """Raise a UserError if the frames of `video` end long before its header says: the end of the file is lost."""
+def _header(path: Path) -> tuple[str, float]:
+    """The format of a file, and how many seconds of video it says it holds, 0 if it does not say."""
     import av
 
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        stated = float((stream.duration or 0) * (stream.time_base or 0))
-        # Formats that state no length of a stream state one of the file, which other streams may make longer.
-        if not stated and len(container.streams) == 1 and container.duration:
-            stated = container.duration / av.time_base
-    if stated - video.end > _LOST_SECONDS:
-        raise UserError(f"{path} is cut off: its frames end at {video.end:.1f} s of {stated:.1f} s")
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            stated = float((stream.duration or 0) * (stream.time_base or 0))
+            # Formats that state no length of a stream state one of the file, which other streams may make longer.
+            if not stated and len(container.streams) == 1 and container.duration:
+                stated = container.duration / av.time_base
+            return container.format.name, stated
+    except (av.FFmpegError, IndexError) as error:
+        raise _unreadable(path, error) from error
 
 
 def _shrink(pixels: Pixels, longest: int) -> Pixels:

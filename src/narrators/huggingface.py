@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from src.errors import UserError
+from src.errors import reason as said
 from src.narrators.frames import Pixels
 from src.narrators.narrator import NarrationError
 from src.narrators.pipeline import FrameNarrator
@@ -48,6 +49,8 @@ class HuggingFaceNarrator(FrameNarrator):
     ) -> None:
         if quantization not in ("none", "8bit", "4bit"):
             raise UserError(f"narrator.quantization is {quantization!r}: give none, 8bit or 4bit")
+        if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+            raise UserError(f"narrator.dtype is {dtype!r}: give auto, float32, float16 or bfloat16")
         super().__init__(name, interval, batch_size, under_way=1)
         self.model = model
         self.prompt = prompt
@@ -130,10 +133,11 @@ class HuggingFaceNarrator(FrameNarrator):
                 output_loading_info=True,
             )
             network, report = loading
+        except ImportError as error:  # some processors need a package of their own, such as torchvision
+            raise UserError(f"narrator {self.model} needs a package that is not installed ({said(error)})") from error
         except (OSError, ValueError, KeyError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(
-                f"narrator {self.model} cannot be loaded ({reason}): set narrator.model to a local path"
+                f"narrator {self.model} cannot be loaded ({said(error)}): set narrator.model to a local path"
             ) from error
         if report["missing_keys"]:
             # They would be drawn at random, unseen.

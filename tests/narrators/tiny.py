@@ -8,13 +8,21 @@ from typing import Any
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
+    Blip2Config,
+    Blip2ForConditionalGeneration,
+    Blip2Processor,
+    BlipImageProcessor,
     CLIPImageProcessor,
     CLIPVisionConfig,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    PaddleOCRVLProcessor,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLImageProcessorPil,
 )
 
 _SENTENCES = [
@@ -37,7 +45,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
         pad_token="<pad>",
         bos_token="<s>",
         eos_token="</s>",
-        additional_special_tokens=["<image>"],
+        extra_special_tokens={"image_token": "<image>"},
     )
 
 
@@ -52,7 +60,7 @@ def save_llava(folder: Path, width: int = 64) -> Path:
         LlavaConfig(
             vision_config=vision,
             text_config=_llama(words, width),
-            image_token_index=words.convert_tokens_to_ids("<image>"),
+            image_token_index=_image(words),
         )
     )
     processor = LlavaProcessor(
@@ -66,16 +74,86 @@ def save_llava(folder: Path, width: int = 64) -> Path:
     return _save(folder, network, processor)
 
 
+def save_blip2(folder: Path) -> Path:
+    """A BLIP-2 with an OPT, which takes no prompt and has no chat template."""
+    torch.manual_seed(0)
+    words = tokenizer()
+    small = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    opt = {
+        "model_type": "opt",
+        "hidden_size": 64,
+        "word_embed_proj_dim": 64,
+        "ffn_dim": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        **_vocabulary(words),
+    }
+    config = Blip2Config(
+        vision_config={**small, "image_size": 32, "patch_size": 8},
+        qformer_config={**small, "encoder_hidden_size": 64, "vocab_size": len(words)},
+        text_config=opt,
+        num_query_tokens=4,
+        image_token_index=_image(words),
+    )
+    processor = Blip2Processor(BlipImageProcessor(size={"height": 32, "width": 32}), words, num_query_tokens=4)
+    return _save(folder, Blip2ForConditionalGeneration(config), processor)
+
+
+def save_qwen(folder: Path) -> Path:
+    """A Qwen2.5-VL: pictures of any size, and positions in three directions.
+
+    Its own processor reads videos too, for which it needs torchvision; the one here treats images in the same way.
+    """
+    torch.manual_seed(0)
+    words = tokenizer()
+    text = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0},
+        **_vocabulary(words),
+    }
+    vision = {
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "depth": 2,
+        "num_heads": 2,
+        "patch_size": 14,
+        "out_hidden_size": 64,
+        "window_size": 56,
+        "fullatt_block_indexes": [1],
+    }
+    network = Qwen2_5_VLForConditionalGeneration(
+        Qwen2_5_VLConfig(text_config=text, vision_config=vision, image_token_id=_image(words))
+    )
+    pictures = Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=16 * 28 * 28)
+    return _save(folder, network, PaddleOCRVLProcessor(pictures, words, chat_template=_CHAT))
+
+
+def _image(words: PreTrainedTokenizerFast) -> int:
+    token = words.convert_tokens_to_ids("<image>")
+    assert isinstance(token, int)
+    return token
+
+
+def _vocabulary(words: PreTrainedTokenizerFast) -> dict[str, Any]:
+    return {
+        "vocab_size": len(words),
+        "pad_token_id": words.pad_token_id,
+        "bos_token_id": words.bos_token_id,
+        "eos_token_id": words.eos_token_id,
+    }
+
+
 def _llama(words: PreTrainedTokenizerFast, width: int) -> LlamaConfig:
     return LlamaConfig(
-        vocab_size=len(words),
         hidden_size=width,
         intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=4,
-        pad_token_id=words.pad_token_id,
-        bos_token_id=words.bos_token_id,
-        eos_token_id=words.eos_token_id,
+        **_vocabulary(words),
     )
 
 

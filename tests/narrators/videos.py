@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 
-_TICKS = 90_000
+_TICKS = 30_000  # a second, few enough for every codec
 _BITS = 12  # squares that tell a frame's number, most significant first, from the left of the upper half
 
 
@@ -40,24 +42,26 @@ def write_video(
     rotation: int = 0,
     options: dict[str, str] | None = None,
     codec: str = "libx264",
+    ticks: int = _TICKS,
 ) -> Path:
     """Write a frame at each of `seconds` (ascending).
 
     Args:
         rotation: degrees that a player turns the picture counter-clockwise by.
         options: of the container, such as {"movflags": "faststart"}.
+        ticks: a second, to which `seconds` are rounded.
     """
     with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream(codec, rate=30)
+        stream = cast(VideoStream, container.add_stream(codec, rate=30))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p" if width % 2 == 0 else "yuv444p"
-        stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS)
+        stream.time_base = stream.codec_context.time_base = Fraction(1, ticks)
         if codec == "libx264":
             stream.options = {"preset": "ultrafast", "bf": "2", "g": "48"}
         if rotation:
             stream.set_display_rotation(rotation)
         for number, second in enumerate(seconds):
             frame = av.VideoFrame.from_ndarray(picture(number, width, height), format="rgb24")
-            frame.pts, frame.time_base = round(second * _TICKS), Fraction(1, _TICKS)
+            frame.pts, frame.time_base = round(second * ticks), Fraction(1, ticks)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
