@@ -1,0 +1,52 @@
+"""What the documents tell a user to type exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.compose import compose
+
+PROJECT = Path(__file__).parents[1]
+DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), *(PROJECT / "experiments").rglob("*.md")]
+COMMAND = re.compile(r"python -m src\.(train|prepare|evaluate|narrate|report) ((?:\\\n|[^`\n])*)")
+
+
+def commands() -> list[tuple[str, str]]:
+    found = set()
+    for document in DOCUMENTS:
+        for name, arguments in COMMAND.findall(document.read_text()):
+            found.add((name, " ".join(arguments.replace("\\\n", " ").split("#")[0].split())))
+    return sorted(found)
+
+
+@pytest.mark.parametrize(("name", "arguments"), commands())
+def test_a_documented_command_composes(name: str, arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [word for word in shlex.split(arguments) if "=" in word]
+    if "merger=gated" in words:
+        pytest.skip("an example of the documents, tested below")
+    swept = "-m" in shlex.split(arguments)
+    # Of a sweep the first job is composed.
+    overrides = [re.sub(r"=([^,\[\]]+),.*", r"=\1", word) if swept else word for word in words]
+    overrides = [override for override in overrides if not override.startswith("hydra")]
+    assert compose(*overrides, config=name)
+
+
+def test_documents_point_at_files_that_exist() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            if not target.startswith("http"):
+                assert (document.parent / target).exists(), f"{document}: {target}"
+
+
+def test_the_example_of_a_merger_works() -> None:
+    code = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "adding.md").read_text(), re.DOTALL)[0]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    merged = names["Gated"](dim=8)(torch.randn(2, 5, 8), torch.randn(2, 5, 8), torch.ones(2, 5, dtype=torch.bool))
+    assert merged.shape == (2, 5, 8)
