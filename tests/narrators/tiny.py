@@ -37,7 +37,8 @@ _CHAT = (
 )
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer(**known_as: str) -> PreTrainedTokenizerFast:
+    """A trained tokenizer with a token for an image, which may be `known_as` image_token."""
     trained = ByteLevelBPETokenizer()
     trained.train_from_iterator(_SENTENCES, vocab_size=400, special_tokens=["<pad>", "<s>", "</s>", "<image>"])
     return PreTrainedTokenizerFast(
@@ -45,14 +46,14 @@ def tokenizer() -> PreTrainedTokenizerFast:
         pad_token="<pad>",
         bos_token="<s>",
         eos_token="</s>",
-        extra_special_tokens={"image_token": "<image>"},
+        extra_special_tokens=known_as or ["<image>"],
     )
 
 
 def save_llava(folder: Path, width: int = 64) -> Path:
     """A LLaVA of `width` channels, whose processor has a chat template."""
     torch.manual_seed(0)
-    words = tokenizer()
+    words = tokenizer(image_token="<image>")
     vision = CLIPVisionConfig(
         hidden_size=64, intermediate_size=64, num_hidden_layers=3, num_attention_heads=2, image_size=32, patch_size=8
     )
@@ -105,7 +106,7 @@ def save_qwen(folder: Path) -> Path:
     Its own processor reads videos too, for which it needs torchvision; the one here treats images in the same way.
     """
     torch.manual_seed(0)
-    words = tokenizer()
+    words = tokenizer(image_token="<image>")
     text = {
         "hidden_size": 64,
         "intermediate_size": 128,
