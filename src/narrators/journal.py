@@ -82,6 +82,8 @@ def read_failures(path: Path) -> dict[str, str]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             record = json_line(line, f"{path}, line {number}")
+            if not isinstance(record, dict) or not {"video", "reason"} <= record.keys():
+                raise UserError(f"{path}, line {number}: not a failure with its video and reason")
             failures[str(record["video"])] = str(record["reason"])
     return failures
 

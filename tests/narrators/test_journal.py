@@ -1,0 +1,147 @@
+"""Nothing that was written is lost, done twice, or mixed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.data.narratives import read_narratives, to_line
+from src.data.records import Narratives
+from src.errors import UserError
+from src.narrators.journal import Journal, failures_file
+from src.narrators.narrator import Failure
+
+WRITER: dict[str, Any] = {"narrator": "tiny", "model": "m", "prompt": "Describe.", "generation": {"max_new_tokens": 4}}
+
+
+def _said(video: str, writer: dict[str, Any] | None = None) -> Narratives:
+    return Narratives(video, (0.0, 1.0), (f"{video} begins – schön.", "It ends."), writer or WRITER)
+
+
+def _write(path: Path, *videos: str) -> None:
+    with Journal(path, WRITER, retry_failed=False) as journal:
+        for video in videos:
+            journal.append(_said(video))
+
+
+def test_a_second_run_continues(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "n.jsonl"
+    _write(path, "a", "b")
+    with Journal(path, WRITER, retry_failed=False) as journal:
+        assert journal.done == {"a", "b"}
+        journal.append(_said("c"))
+    assert [narratives.video for narratives in read_narratives(path)] == ["a", "b", "c"]
+
+
+def test_an_outcome_is_on_the_disk_when_append_returns(tmp_path: Path) -> None:
+    path = tmp_path / "n.jsonl"
+    with Journal(path, WRITER, retry_failed=False) as journal:
+        journal.append(_said("a"))
+        assert path.read_text(encoding="utf-8") == to_line(_said("a"))
+        journal.append(Failure("b", "bad"))
+        assert json.loads(failures_file(path).read_text()) == {"video": "b", "reason": "bad"}
+
+
+@given(lost=st.integers(1, 10_000))
+def test_a_torn_line_is_cut_off_and_reported(lost: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("torn") / "n.jsonl"
+    whole = to_line(_said("a")).encode()
+    last = to_line(_said("b")).encode()
+    path.write_bytes(whole + last[: max(len(last) - lost, 0)])
+    with Journal(path, WRITER, retry_failed=False) as journal:
+        assert journal.done == {"a"}
+        journal.append(_said("b"))
+    assert path.read_bytes() == whole + last
+
+
+def test_the_report_of_a_torn_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "n.jsonl"
+    path.write_bytes(to_line(_said("a")).encode() + b'{"video": "b", "ti')
+    with caplog.at_level(logging.WARNING), Journal(path, WRITER, retry_failed=False):
+        pass
+    assert "torn (18 bytes)" in caplog.text
+
+
+def test_a_long_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "n.jsonl"
+    whole = to_line(_said("a")).encode()
+    for torn in (b"x" * 2**16, b"x" * (2**16 - 1), b"x" * (3 * 2**16 + 5)):
+        path.write_bytes(whole + torn)
+        _write(path)
+        assert path.read_bytes() == whole
+        path.write_bytes(torn)
+        _write(path)
+        assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"prompt": "Say more."}, "prompt 'Describe.' and 'Say more.'"),
+        ({"model": "other"}, "model 'm' and 'other'"),
+        ({"generation": {"max_new_tokens": 5}}, "generation"),
+        ({"interval": 2.0}, "interval None and 2.0"),
+    ],
+)
+def test_two_writers_never_share_a_file(tmp_path: Path, change: dict[str, Any], names: str) -> None:
+    path = tmp_path / "n.jsonl"
+    _write(path, "a")
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="other settings") as caught:
+        Journal(path, WRITER | change, retry_failed=False)
+    assert names in str(caught.value)
+    assert "output=FILE" in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_two_runs_never_write_one_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "n.jsonl"
+    with Journal(path, WRITER, retry_failed=False), pytest.raises(UserError, match="another run is writing"):
+        Journal(path, WRITER, retry_failed=False)
+    Journal(path, WRITER, retry_failed=False).close()
+
+
+def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "n.jsonl"
+    path.write_text(to_line(_said("a")) + '{"video": "b", "ti\n' + to_line(_said("c")), encoding="utf-8")
+    with pytest.raises(UserError, match="line 2"):
+        Journal(path, WRITER, retry_failed=False)
+
+
+def test_failures_are_kept_until_they_are_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "n.jsonl"
+    with Journal(path, WRITER, retry_failed=False) as journal:
+        journal.append(Failure("a", "a is empty (0 bytes)"))
+        journal.append(_said("b"))
+    with Journal(path, WRITER, retry_failed=False) as journal:
+        assert journal.failed == {"a": "a is empty (0 bytes)"}
+    with Journal(path, WRITER, retry_failed=True) as journal:
+        assert (journal.failed, journal.done) == ({}, {"b"})
+        journal.append(_said("a"))
+    assert failures_file(path).read_bytes() == b""
+
+
+def test_a_torn_failure_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "n.jsonl"
+    failures_file(path).write_text('{"video": "a", "reason": "bad"}\n{"video": "b", "rea')
+    with Journal(path, WRITER, retry_failed=False) as journal:
+        assert journal.failed == {"a": "bad"}
+
+
+def test_a_damaged_failures_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "n.jsonl"
+    failures_file(path).write_text('{"name": "a"}\n')
+    with pytest.raises(UserError, match=r"failures\.jsonl, line 1"):
+        Journal(path, WRITER, retry_failed=False)
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        Journal(tmp_path / "file" / "n.jsonl", WRITER, retry_failed=False)
