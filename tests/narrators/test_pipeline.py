@@ -1,0 +1,138 @@
+"""Decoding runs ahead, batches are captioned in order, and one bad video stops none of the others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from src.data.records import Narratives
+from src.errors import UserError
+from src.narrators import pipeline
+from src.narrators.frames import Frame, Pixels, read_frames
+from src.narrators.narrator import Failure, Item, NarrationError, Outcome, Reading
+from tests.narrators.colours import READING, Colours
+from tests.narrators.videos import write_video
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory: pytest.TempPathFactory) -> list[Item]:
+    """Six videos of 1 to 6 seconds at 10 frames a second."""
+    folder = tmp_path_factory.mktemp("videos")
+    return [
+        Item(f"v{number}", write_video(folder / f"v{number}.mp4", [n / 10 for n in range(10 * number)]))
+        for number in range(1, 7)
+    ]
+
+
+@pytest.mark.parametrize("under_way", [1, 4])
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_narratives_do_not_depend_on_batches(items: list[Item], batch_size: int, under_way: int) -> None:
+    outcomes = list(Colours(batch_size, under_way).outcomes(items, READING))
+    assert [outcome.video for outcome in outcomes] == [video for video, _ in items]
+    for number, outcome in enumerate(outcomes, start=1):
+        assert isinstance(outcome, Narratives)
+        assert outcome.times == tuple(0.5 * n for n in range(2 * number))
+        # On one line, without spaces around it, in any alphabet.
+        assert outcome.texts[0].startswith("Frame 0, brightness ")
+        assert outcome.texts[-1].startswith(f"Frame {5 * (2 * number - 1)}, brightness ")
+        assert outcome.texts[0].endswith("schön.")
+        assert outcome.writer == {
+            **{"narrator": "colours", "model": "colours", "prompt": None},
+            **{"interval": 0.5, "longest": 1344},
+        }
+
+
+def test_bad_videos_fail_alone(items: list[Item], tmp_path: Path) -> None:
+    empty, text = tmp_path / "empty.mp4", tmp_path / "text.mp4"
+    empty.write_bytes(b"")
+    text.write_text("no video")
+    cut = write_video(tmp_path / "cut.mp4", [n / 30 for n in range(400)], options={"movflags": "faststart"})
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    bad = [Item("empty", empty), Item("text", text), Item("lost", None), Item("cut", cut)]
+    mixed = [bad[0], items[0], bad[1], bad[2], items[1], bad[3], items[2]]
+    outcomes = {outcome.video: outcome for outcome in Colours().outcomes(mixed, READING)}
+    assert list(outcomes) == [video for video, _ in mixed]
+    reasons = {outcome.video: outcome.reason for outcome in outcomes.values() if isinstance(outcome, Failure)}
+    assert set(reasons) == {"empty", "text", "lost", "cut"}
+    assert "empty (0 bytes)" in reasons["empty"]
+    assert "cannot be read as a video" in reasons["text"]
+    assert "no file of lost" in reasons["lost"]
+
+
+def test_an_empty_caption_fails_its_video_and_spares_the_rest_of_it(items: list[Item]) -> None:
+    narrator = Colours(batch_size=1, silent_about=5)
+    outcomes = list(narrator.outcomes(items, READING))
+    # Frame 5 is at 0.5 s of every video.
+    assert all(isinstance(outcome, Failure) for outcome in outcomes)
+    assert outcomes[0] == Failure("v1", "the narrator said nothing of the frame at 0.5 s")
+    assert narrator.calls < sum(range(2, 14, 2))
+
+
+class _Refusing(Colours):
+    """Cannot caption the second batch it is given; with `fatal`, nothing from then on."""
+
+    fatal = False
+
+    def narrate(self, frames: Sequence[Pixels]) -> list[str]:
+        captions = super().narrate(frames)
+        if self.calls == 2:
+            raise UserError("the server knows no such model") if self.fatal else NarrationError("too large")
+        return captions
+
+
+def test_a_batch_that_cannot_be_captioned_fails_its_video(items: list[Item]) -> None:
+    outcomes = list(_Refusing(batch_size=100).outcomes(items, READING))
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    assert failures == [Failure("v2", "too large")]
+    assert len(outcomes) == len(items)
+
+
+def test_what_stops_everything_is_raised_and_leaves_no_thread(items: list[Item]) -> None:
+    narrator = _Refusing(batch_size=100)
+    narrator.fatal = True
+    before = threading.active_count()
+    outcomes: list[Outcome] = []
+    with pytest.raises(UserError, match="no such model"):
+        outcomes.extend(narrator.outcomes(items, READING))
+    assert [outcome.video for outcome in outcomes] == ["v1"]
+    assert threading.active_count() == before
+
+
+def test_decoding_runs_ahead_but_not_far(items: list[Item], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded: no more than `ahead` batches wait, whatever the length of the videos."""
+    read = 0
+
+    def counted(*arguments: object) -> Iterator[Frame]:
+        nonlocal read
+        for frame in read_frames(*arguments):  # type: ignore[arg-type]
+            read += 1
+            yield frame
+
+    monkeypatch.setattr(pipeline, "read_frames", counted)
+    reading = Reading("decord", 1344, 3)
+    outcomes = Colours(batch_size=1, seconds=0.05).outcomes(items, reading)
+    next(outcomes)  # of a video of two frames
+    time.sleep(0.5)
+    # Batches that wait to be captioned, those that are decoded ahead of them, and the one in the decoder's hand; the
+    # ends of videos take a place in the line too.
+    assert 4 <= read <= 2 + 2 + 3 + 1
+    outcomes.close()  # type: ignore[attr-defined]
+
+
+def test_calls_run_at_once(items: list[Item]) -> None:
+    def seconds(under_way: int) -> float:
+        started = time.monotonic()
+        list(Colours(batch_size=1, under_way=under_way, seconds=0.05).outcomes(items, READING))
+        return time.monotonic() - started
+
+    assert seconds(8) < seconds(1) / 3
+
+
+@pytest.mark.parametrize("settings", [{"reader": "opencv"}, {"longest": 0}, {"ahead": 0}])
+def test_bad_reading(settings: dict[str, object]) -> None:
+    with pytest.raises(UserError, match=r"frames\."):
+        Reading(**{"reader": "decord", "longest": 100, "ahead": 1} | settings)  # type: ignore[arg-type]
