@@ -15,44 +15,72 @@ from src.build import narratives_file
 from src.data.dataset import load_split, split_names
 from src.errors import UserError
 from src.narrators.collection import collect
-from src.narrators.journal import Journal
+from src.narrators.journal import Journal, failures_file
 from src.narrators.narrator import Failure, Item, Narrator, Outcome, Reading
+from src.narrators.shards import merge, parse_shard
 
 _log = logging.getLogger(__name__)
 
 
 def narrate(cfg: DictConfig) -> None:
-    """Narrate what is not narrated yet.
+    """Narrate what is not narrated yet, or join the files of shards.
 
     Raises:
         UserError: nothing can be narrated; or, once all the others are, some videos failed.
     """
+    output = output_file(cfg)
+    if cfg.merge is not None:
+        _merge(cfg, output)
+        return
     items = collection(cfg)
+    if cfg.shard is not None:
+        shard = parse_shard(cfg.shard, cfg.shards)
+        items, output = shard.items(items), shard.file(output)
     narrator: Narrator = instantiate(cfg.narrator, _convert_="all")
     reading = Reading(**cfg.frames)
-    with Journal(output_file(cfg), narrator.writer(reading), cfg.retry_failed) as journal:
+    with Journal(output, narrator.writer(reading), cfg.retry_failed) as journal:
         todo = [item for item in items if item.video not in journal.done and item.video not in journal.failed]
         if len(todo) < len(items):
             _log.info("%d of %d videos are done or have failed before", len(items) - len(todo), len(items))
         _write(narrator.outcomes(todo, reading), len(todo), journal)
         failed = {item.video: journal.failed[item.video] for item in items if item.video in journal.failed}
         _log.info("%s: narratives of %d videos", journal.path, len(journal.done))
-        if failed:
-            video, reason = next(iter(failed.items()))
-            raise UserError(
-                f"{len(failed)} of {len(items)} videos failed, such as {video}: {reason}. All reasons: "
-                f"{journal.failures_path}; try them again with retry_failed=true"
-            )
+    _raise_if_any(failed, len(items), output)
+
+
+def _merge(cfg: DictConfig, output: Path) -> None:
+    patterns = [cfg.merge] if isinstance(cfg.merge, str) else list(cfg.merge)
+    videos = _data_videos(cfg) or {item.video for item in collection(cfg)}
+    failed = merge(patterns, output, videos)
+    _log.info("%s: narratives of %d videos", output, len(videos) - len(failed))
+    _raise_if_any(failed, len(videos), output)
+
+
+def _raise_if_any(failed: dict[str, str], total: int, output: Path) -> None:
+    if failed:
+        video, reason = next(iter(failed.items()))
+        raise UserError(
+            f"{len(failed)} of {total} videos failed, such as {video}: {reason}. All reasons: "
+            f"{failures_file(output)}; try them again with retry_failed=true"
+        )
 
 
 def collection(cfg: DictConfig) -> list[Item]:
     """The videos that the config names."""
+    return collect(_place(cfg), _data_videos(cfg))
+
+
+def _place(cfg: DictConfig) -> Path:
     if cfg.videos is None:
         raise UserError("say where the videos are: videos=FOLDER, a video file, or a .txt with a path a line")
-    wanted = None
-    if cfg.get("data") is not None:
-        wanted = {moment.video for split in split_names(cfg.data) for moment in load_split(cfg.data, split).moments}
-    return collect(Path(cfg.videos), wanted)
+    return Path(cfg.videos)
+
+
+def _data_videos(cfg: DictConfig) -> set[str] | None:
+    """The ids of the data set's videos; None without a data set."""
+    if cfg.get("data") is None:
+        return None
+    return {moment.video for split in split_names(cfg.data) for moment in load_split(cfg.data, split).moments}
 
 
 def output_file(cfg: DictConfig) -> Path:
@@ -61,7 +89,7 @@ def output_file(cfg: DictConfig) -> Path:
         return Path(cfg.output)
     if cfg.get("data") is not None:
         return narratives_file(cfg)
-    return Path(cfg.paths.narratives) / Path(cfg.videos).resolve().stem / f"{cfg.narrator.name}.jsonl"
+    return Path(cfg.paths.narratives) / _place(cfg).resolve().stem / f"{cfg.narrator.name}.jsonl"
 
 
 def _write(outcomes: Iterable[Outcome], total: int, journal: Journal) -> None:

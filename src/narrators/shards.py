@@ -1,0 +1,141 @@
+"""A collection split over machines, and the files of its parts joined into one."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from src.data.narratives import json_line, parse
+from src.data.records import Narratives
+from src.errors import UserError
+from src.files import whole
+from src.narrators.journal import differences, failures_file, read_failures
+from src.narrators.narrator import Item
+
+
+class Shard(NamedTuple):
+    """One of `of` parts of a collection, counted from 0."""
+
+    number: int
+    of: int
+
+    def items(self, items: Sequence[Item]) -> list[Item]:
+        """The videos of this part: every `of`-th, in the order of their ids."""
+        return list(items[self.number :: self.of])
+
+    def file(self, output: Path) -> Path:
+        """The narratives file of this part, beside that of the whole."""
+        return output.with_name(f"{output.stem}.{self.number}-of-{self.of}{output.suffix}")
+
+
+def parse_shard(shard: str | int, shards: int | None) -> Shard:
+    """The part that `shard` names: "i/n", or i with n in `shards`.
+
+    Raises:
+        UserError: it is neither, or not 0 <= i < n.
+    """
+    number, _, of = str(shard).partition("/")
+    if not of and shards is not None:
+        of = str(shards)
+    if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
+        raise UserError(f"shard={shard} shards={shards}: give shard=i/n, or shard=i shards=n, with i from 0 to n - 1")
+    return Shard(int(number), int(of))
+
+
+class _Line(NamedTuple):
+    """Where the narratives of a video stand."""
+
+    file: Path
+    offset: int
+    length: int
+
+    def read(self) -> bytes:
+        with self.file.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.length)
+
+
+def merge(patterns: Sequence[str], output: Path, videos: Collection[str]) -> dict[str, str]:
+    """Join narratives files into one, in the order of the videos' ids; return the reasons for those that failed.
+
+    Args:
+        patterns: paths of the files, or patterns such as `llava_13b.*-of-4.jsonl`.
+        output: the file to write, and beside it the failures file. If it is there, nothing in it may be lost.
+        videos: ids of the whole collection.
+
+    Raises:
+        UserError: no such files; two models, prompts or settings; a video that is there twice, that does not belong to
+            the collection, or that was neither narrated nor failed; or `output` holds other narratives.
+    """
+    sources = [path for path in _files(patterns) if path.resolve() != output.resolve()]
+    lines = _lines(sources)
+    failures = {video: reason for path in sources for video, reason in read_failures(failures_file(path)).items()}
+    failures = {video: reason for video, reason in sorted(failures.items()) if video not in lines}
+    wanted = set(videos)
+    _refuse(lines.keys() - wanted, f"of {len(lines)} videos in {_named(sources)} do not belong to the collection")
+    _refuse(
+        wanted - lines.keys() - failures.keys(),
+        f"of {len(wanted)} videos are in none of {_named(sources)}: narrate all shards to their end first",
+    )
+    if output.is_file():
+        kept = _lines([output])
+        lost = {video for video, line in kept.items() if video not in lines or line.read() != lines[video].read()}
+        _refuse(lost, f"of {len(kept)} videos in {output} have other narratives there: give output=FILE for a new file")
+    with whole(output) as temporary, temporary.open("wb") as file:
+        for video in sorted(lines):
+            file.write(lines[video].read())
+    with whole(failures_file(output)) as temporary, temporary.open("w", encoding="utf-8") as listed:
+        for video, reason in failures.items():
+            listed.write(json.dumps({"video": video, "reason": reason}, ensure_ascii=False) + "\n")
+    return failures
+
+
+def _files(patterns: Sequence[str]) -> list[Path]:
+    files: list[Path] = []
+    for pattern in patterns:
+        found = sorted(Path(name) for name in glob.glob(pattern) if not name.endswith(".failures.jsonl"))
+        if not found:
+            raise UserError(f"no narratives files at {pattern}")
+        files += [path for path in found if path not in files]
+    return files
+
+
+def _lines(files: Sequence[Path]) -> dict[str, _Line]:
+    """Where each video stands; all of them by one writer."""
+    first: Narratives | None = None
+    lines: dict[str, _Line] = {}
+    for path in files:
+        for line, narratives in _records(path):
+            first = first or narratives
+            if narratives.writer != first.writer:
+                raise UserError(
+                    f"{path} and {lines[first.video].file} have other settings "
+                    f"({differences(narratives.writer, first.writer)}): they cannot be one file"
+                )
+            if narratives.video in lines:
+                raise UserError(f"video {narratives.video} is in {lines[narratives.video].file} and again in {path}")
+            lines[narratives.video] = line
+    return lines
+
+
+def _records(path: Path) -> Iterator[tuple[_Line, Narratives]]:
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            where = f"{path}, line {number}"
+            if not line.endswith(b"\n"):
+                raise UserError(f"{where} is torn: narrate that shard to its end first")
+            yield _Line(path, offset, len(line)), parse(json_line(line, where), where)
+            offset += len(line)
+
+
+def _refuse(videos: Collection[str], problem: str) -> None:
+    if videos:
+        raise UserError(f"{len(videos)} {problem} (such as {min(videos)})")
+
+
+def _named(files: Sequence[Path]) -> str:
+    return str(files[0]) if len(files) == 1 else f"{len(files)} files such as {files[0]}"
