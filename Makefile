@@ -14,8 +14,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 lint: $(INSTALLED)
-	$(RUN) -m ruff check src tests
-	$(RUN) -m ruff format --check src tests
+	$(RUN) -m ruff check src tests benchmarks
+	$(RUN) -m ruff format --check src tests benchmarks
 	$(RUN) -m mypy
 
 test: lint
@@ -25,8 +25,8 @@ test-slow: $(INSTALLED)
 	$(RUN) -m pytest -m slow
 
 format: $(INSTALLED)
-	$(RUN) -m ruff check --fix src tests
-	$(RUN) -m ruff format src tests
+	$(RUN) -m ruff check --fix src tests benchmarks
+	$(RUN) -m ruff format src tests benchmarks
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,7 +2,6 @@
 
     python -m benchmarks.detr_step
 
-Both sides are run in turn and each pair of runs gives a ratio, so that whatever else the machine does falls on both.
 A step is forward, loss, backward and AdamW. nn.Transformer has as many layers of each kind, the same sequence lengths,
 and the sum of its output as its loss; where QD-DETR encodes a batch twice (its negative pairs), so does it.
 """
@@ -10,14 +9,12 @@ and the sum of its output as its loss; where QD-DETR encodes a batch twice (its 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from tqdm import trange
 
+from benchmarks.paired import Step, compare
 from src.data.batch import Batch, Sample, collate
 from src.data.records import Moment
 from src.models.detr.detr import DETR, Weights
@@ -26,8 +23,6 @@ from src.models.detr.qd_detr import QDDETR
 
 BATCH, CLIPS, WORDS, QUERIES = 32, 75, 20, 10
 HIDDEN, HEADS, LAYERS, WIDTH, DROPOUT = 256, 8, 2, 1024, 0.1
-
-Step = Callable[[], None]
 
 
 def ground_truth() -> Batch:
@@ -50,7 +45,7 @@ def step_of(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
 
 
 def detr_step(kind: type[DETR]) -> Step:
-    network = kind(HIDDEN, HEADS, LAYERS, WIDTH, QUERIES, DROPOUT, 0.5, None, 5, Weights())  # type: ignore[call-arg]
+    network = kind(HIDDEN, HEADS, LAYERS, WIDTH, QUERIES, DROPOUT, 0.5, None, 5, Weights())  # type: ignore[call-arg, arg-type]
     batch = ground_truth()
     video, query = torch.randn(BATCH, CLIPS, HIDDEN), torch.randn(BATCH, WORDS, HIDDEN)
 
@@ -75,12 +70,6 @@ def torch_step(encoder_layers: int, length: int, encodings: int) -> Step:
     return step_of(network, loss)
 
 
-def seconds(step: Step) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=30, help="pairs of steps")
@@ -94,16 +83,9 @@ def main() -> None:
         "Moment-DETR": (detr_step(MomentDETR), torch_step(LAYERS, CLIPS + WORDS, encodings=1)),
     }
     for name, (ours, theirs) in rivals.items():
-        for step in (ours, theirs) * 2:
-            step()
-        pairs = [(seconds(ours), seconds(theirs)) for _ in trange(arguments.runs, desc=name, leave=False)]
-        ratios = sorted(ours / theirs for ours, theirs in pairs)
-        least, most = ratios[len(ratios) // 10], ratios[-1 - len(ratios) // 10]
-        ours_ms, theirs_ms = (1000 * statistics.median(side) for side in zip(*pairs, strict=True))
-        print(
-            f"{name}: {ours_ms:.0f} ms, nn.Transformer {theirs_ms:.0f} ms, "
-            f"ratio {statistics.median(ratios):.2f} (10 to 90 %: {least:.2f} to {most:.2f})"
-        )
+        timings = compare({"nn.Transformer": theirs, name: ours}, arguments.runs)
+        for rival, timing in timings.items():
+            print(f"{rival:15}{timing}")
 
 
 if __name__ == "__main__":

@@ -22,14 +22,13 @@ def commands() -> list[tuple[str, str]]:
     for document in DOCUMENTS:
         for name, arguments in COMMAND.findall(document.read_text()):
             found.add((name, " ".join(arguments.replace("\\\n", " ").split("#")[0].split())))
-    return sorted(found)
+    # The example of a new merger is tested below.
+    return sorted((name, arguments) for name, arguments in found if "merger=gated" not in arguments)
 
 
 @pytest.mark.parametrize(("name", "arguments"), commands())
 def test_a_documented_command_composes(name: str, arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [word for word in shlex.split(arguments) if "=" in word]
-    if "merger=gated" in words:
-        pytest.skip("an example of the documents, tested below")
     swept = "-m" in shlex.split(arguments)
     # Of a sweep the first job is composed.
     overrides = [re.sub(r"=([^,\[\]]+),.*", r"=\1", word) if swept else word for word in words]

@@ -174,7 +174,7 @@ class TestMiniLM:
 
     def test_similar_sentences_lie_close(self) -> None:
         text = compose("+text=minilm").text
-        one = instantiate(text.encoder)
+        one = instantiate(text.encoder, normalize=True)
         sentences = ["A man is eating food.", "A man eats something.", "The girl is carrying a baby."]
         vectors = np.stack(list(one.sentences(sentences)))
         assert vectors.shape == (3, text.dim)
