@@ -1,0 +1,191 @@
+"""A model behind an OpenAI-compatible server: vLLM, SGLang, llama.cpp, transformers serve, or a hosted one."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+import os
+import random
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from src.errors import UserError, reason
+from src.narrators.frames import Pixels
+from src.narrators.narrator import NarrationError
+from src.narrators.pipeline import FrameNarrator
+
+_log = logging.getLogger(__name__)
+
+_JPEG_QUALITY = 95
+_LONGEST_WAIT = 60.0  # seconds between two attempts
+# What a server says when it is busy or in trouble: 408, 425 and 429, and all from 500.
+_PASSING = frozenset({408, 425, 429})
+# What it would say to every frame: wrong key, no right, no such model or address.
+_FATAL = frozenset({401, 403, 404, 405})
+
+
+class EndpointNarrator(FrameNarrator):
+    """Captions frames with one request each, several of them in flight.
+
+    Args:
+        name, interval: see `FrameNarrator`.
+        url: base of the API, such as http://localhost:8000/v1.
+        model: as the server knows it.
+        prompt: P of Eq. 1, after the image; None for none.
+        generation: fields of the request, such as max_tokens and temperature.
+        key: name of the environment variable that holds the server's key; without it, none is sent.
+        requests: in flight at once.
+        timeout: seconds for an answer.
+        attempts: of a request when the server is busy, in trouble or too slow, before its video fails.
+        backoff: seconds before the second attempt; doubled before each other, up to a minute, or as the server asks.
+
+    Raises:
+        UserError: a setting is out of its range, or the key stands in `url`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        interval: float,
+        url: str,
+        model: str,
+        prompt: str | None,
+        generation: Mapping[str, Any],
+        key: str,
+        requests: int,
+        timeout: float,
+        attempts: int,
+        backoff: float,
+    ) -> None:
+        super().__init__(name, interval, batch_size=1, under_way=requests)
+        if timeout <= 0 or attempts < 1 or backoff < 0:
+            raise UserError(
+                f"narrator {name}: timeout={timeout} must be positive, attempts={attempts} 1 or more, "
+                f"backoff={backoff} not negative"
+            )
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise UserError(f"narrator.url is not an address ({error})") from error
+        if address.scheme not in ("http", "https"):
+            raise UserError(f"narrator.url is {url!r}: give the base of the API, such as http://localhost:8000/v1")
+        if address.userinfo or address.query:
+            raise UserError(
+                f"narrator.url holds more than an address: the key goes into the environment variable {key}"
+            )
+        self.url = url.rstrip("/")
+        self.model = model
+        self.prompt = prompt
+        self.generation = dict(generation)
+        self.key = key
+        self.timeout = timeout
+        self.attempts = attempts
+        self.backoff = backoff
+        self._client = _client(os.environ.get(key), timeout, requests)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"model": self.model, "prompt": self.prompt, "generation": self.generation}
+
+    def narrate(self, frames: Sequence[Pixels]) -> list[str]:
+        return [self._caption(frame) for frame in frames]
+
+    def _caption(self, frame: Pixels) -> str:
+        content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": _data_url(frame)}}]
+        if self.prompt is not None:
+            content.append({"type": "text", "text": self.prompt})
+        messages = [{"role": "user", "content": content}]
+        request = {"model": self.model, "messages": messages, "stream": False, **self.generation}
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return self._ask(request)
+            except _PassingError as problem:
+                if attempt == self.attempts:
+                    raise problem.final(self.url, self.attempts) from problem
+                self._wait(attempt, problem)
+        raise AssertionError("unreachable")
+
+    def _ask(self, request: dict[str, Any]) -> str:
+        try:
+            answer = self._client.post(f"{self.url}/chat/completions", json=request)
+        except httpx.ConnectError as error:
+            raise _NoServerError(reason(error)) from error
+        except httpx.TimeoutException as error:
+            raise _PassingError(f"no answer in {self.timeout:g} s") from error
+        except httpx.TransportError as error:  # cut off, among others
+            raise _PassingError(reason(error)) from error
+        if answer.status_code in _PASSING or answer.status_code >= 500:
+            raise _PassingError(self._said(answer), _seconds(answer.headers.get("retry-after")))
+        if answer.status_code in _FATAL:
+            raise UserError(
+                f"{self.url} refuses every request: {self._said(answer)}. "
+                f"Check narrator.url, narrator.model and the environment variable {self.key}"
+            )
+        if answer.status_code != 200:
+            raise NarrationError(f"{self.url} refuses the frame: {self._said(answer)}")
+        try:
+            text = answer.json()["choices"][0]["message"]["content"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise _PassingError("an answer that is no chat completion") from error
+        return text if isinstance(text, str) else ""
+
+    def _wait(self, attempt: int, problem: _PassingError) -> None:
+        longest = min(self.backoff * 2 ** (attempt - 1), _LONGEST_WAIT)
+        # Spread over half of it, so that requests that failed together do not come back together.
+        seconds = max(random.uniform(longest / 2, longest), min(problem.wait, _LONGEST_WAIT))
+        _log.warning("%s: %s; attempt %d of %d in %.1f s", self.url, problem, attempt + 1, self.attempts, seconds)
+        time.sleep(seconds)
+
+    def _said(self, answer: httpx.Response) -> str:
+        """Status and message of an answer, without the key, which some servers repeat."""
+        message = " ".join(answer.text.split())[:300]
+        key = os.environ.get(self.key)
+        return f"{answer.status_code} {message.replace(key, '***') if key else message}".strip()
+
+
+class _PassingError(Exception):
+    """A request failed in a way that may pass; `wait` is how many seconds the server asks for."""
+
+    def __init__(self, problem: str, wait: float = 0.0) -> None:
+        super().__init__(problem)
+        self.wait = wait
+
+    def final(self, url: str, attempts: int) -> Exception:
+        """What to raise when it does not pass."""
+        return NarrationError(f"{url} gave no caption in {attempts} attempts: {self}")
+
+
+class _NoServerError(_PassingError):
+    """No connection: no other video would fare better."""
+
+    def final(self, url: str, attempts: int) -> Exception:
+        return UserError(f"no server at {url} ({self}) in {attempts} attempts: start it, then run this again")
+
+
+def _client(key: str | None, timeout: float, connections: int) -> httpx.Client:
+    # At INFO it logs a line a request.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    return httpx.Client(
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        timeout=timeout,
+        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+    )
+
+
+def _data_url(frame: Pixels) -> str:
+    content = io.BytesIO()
+    Image.fromarray(frame).save(content, "JPEG", quality=_JPEG_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def _seconds(header: str | None) -> float:
+    """Of a Retry-After header; 0 for none or a date."""
+    try:
+        return max(float(header or 0), 0.0)
+    except ValueError:
+        return 0.0
