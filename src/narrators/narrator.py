@@ -53,6 +53,11 @@ class Reading:
 class Narrator(Protocol):
     """Something that has narratives of videos. Built from conf/narrator without loading anything."""
 
+    @property
+    def videos(self) -> set[str] | None:
+        """Ids of all the videos that it has narratives of without looking at a file; None if it looks at files."""
+        ...
+
     def writer(self, reading: Reading) -> dict[str, Any]:
         """The writer of its records (see `Narratives`): all that decides what they say, and never a key."""
         ...

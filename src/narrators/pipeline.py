@@ -51,6 +51,11 @@ class FrameNarrator(ABC):
         self.under_way = under_way
 
     @property
+    def videos(self) -> None:
+        """It looks at files."""
+        return None
+
+    @property
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """What decides the captions: model, prompt and settings, as JSON can say them; never a key."""

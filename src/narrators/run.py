@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
@@ -28,15 +29,14 @@ def narrate(cfg: DictConfig) -> None:
     Raises:
         UserError: nothing can be narrated; or, once all the others are, some videos failed.
     """
-    output = output_file(cfg)
     if cfg.merge is not None:
-        _merge(cfg, output)
+        _merge(cfg)
         return
-    items = collection(cfg)
+    narrator = _narrator(cfg)
+    items, output = collection(cfg, narrator), output_file(cfg)
     if cfg.shard is not None:
         shard = parse_shard(cfg.shard, cfg.shards)
         items, output = shard.items(items), shard.file(output)
-    narrator: Narrator = instantiate(cfg.narrator, _convert_="all")
     reading = Reading(**cfg.frames)
     with Journal(output, narrator.writer(reading), cfg.retry_failed) as journal:
         todo = [item for item in items if item.video not in journal.done and item.video not in journal.failed]
@@ -48,9 +48,19 @@ def narrate(cfg: DictConfig) -> None:
     _raise_if_any(failed, len(items), output)
 
 
-def _merge(cfg: DictConfig, output: Path) -> None:
+def _narrator(cfg: DictConfig) -> Narrator:
+    try:
+        return instantiate(cfg.narrator, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from error
+        raise
+
+
+def _merge(cfg: DictConfig) -> None:
     patterns = [cfg.merge] if isinstance(cfg.merge, str) else list(cfg.merge)
-    videos = _data_videos(cfg) or {item.video for item in collection(cfg)}
+    videos = _data_videos(cfg) or {item.video for item in collect(_place(cfg), None)}
+    output = output_file(cfg)
     failed = merge(patterns, output, videos)
     _log.info("%s: narratives of %d videos", output, len(videos) - len(failed))
     _raise_if_any(failed, len(videos), output)
@@ -65,9 +75,12 @@ def _raise_if_any(failed: dict[str, str], total: int, output: Path) -> None:
         )
 
 
-def collection(cfg: DictConfig) -> list[Item]:
-    """The videos that the config names."""
-    return collect(_place(cfg), _data_videos(cfg))
+def collection(cfg: DictConfig, narrator: Narrator) -> list[Item]:
+    """The videos that the config names, in order of their ids."""
+    wanted = _data_videos(cfg)
+    if narrator.videos is None:
+        return collect(_place(cfg), wanted)
+    return [Item(video, None) for video in sorted(wanted or narrator.videos)]
 
 
 def _place(cfg: DictConfig) -> Path:
@@ -89,7 +102,9 @@ def output_file(cfg: DictConfig) -> Path:
         return Path(cfg.output)
     if cfg.get("data") is not None:
         return narratives_file(cfg)
-    return Path(cfg.paths.narratives) / _place(cfg).resolve().stem / f"{cfg.narrator.name}.jsonl"
+    if cfg.videos is None:
+        raise UserError("say where to write: output=FILE, or data=NAME for the place of that data set's narratives")
+    return Path(cfg.paths.narratives) / Path(cfg.videos).resolve().stem / f"{cfg.narrator.name}.jsonl"
 
 
 def _write(outcomes: Iterable[Outcome], total: int, journal: Journal) -> None:
