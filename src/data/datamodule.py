@@ -87,7 +87,7 @@ class MomentDataset(Dataset[Batch]):
         words = self.stores.query[moment.query]
         return Sample(
             moment=moment,
-            video=self.stores.video[moment.video]["features"].float() if self.stores.video is not None else None,
+            video=self.stores.video[moment.video]["features"] if self.stores.video is not None else None,
             narrative=self._narrative(moment, length),
             length=length,
             query=words["features"].float(),
