@@ -18,19 +18,23 @@ from src.errors import UserError
 from src.narrators.collection import collect
 from src.narrators.journal import Journal, failures_file
 from src.narrators.narrator import Failure, Item, Narrator, Outcome, Reading
+from src.narrators.report import report
 from src.narrators.shards import merge, parse_shard
 
 _log = logging.getLogger(__name__)
 
 
 def narrate(cfg: DictConfig) -> None:
-    """Narrate what is not narrated yet, or join the files of shards.
+    """Narrate what is not narrated yet, join the files of shards, or report on a file.
 
     Raises:
         UserError: nothing can be narrated; or, once all the others are, some videos failed.
     """
     if cfg.merge is not None:
         _merge(cfg)
+        return
+    if cfg.report:
+        report(cfg, output_file(cfg))
         return
     narrator = _narrator(cfg)
     items, output = collection(cfg, narrator), output_file(cfg)
