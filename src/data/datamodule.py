@@ -173,6 +173,9 @@ class MomentDataModule(lightning.LightningDataModule):
     def test_dataloader(self) -> list[DataLoader[Batch]]:
         return [self._loader(dataset, self.eval_batch_size, shuffle=False) for dataset in self.tests.values()]
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        return batch.full()
+
     def _loader(self, dataset: MomentDataset, size: int, shuffle: bool) -> DataLoader[Batch]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = BatchSampler(dataset.lengths(), size, shuffle, self.bucket and shuffle, self.seed, rank, world)

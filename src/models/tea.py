@@ -105,9 +105,6 @@ class TEA(lightning.LightningModule):
         self.top = top
         self.config = config
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        return batch.full()
-
     def forward(self, batch: Batch) -> RankedMoments:
         """The ranked moments of a batch."""
         return self.network.predictor.decode(self.network(batch), batch, self.top)
