@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,21 @@ def test_half_the_batch_when_memory_runs_out(llava: Path) -> None:
     assert tight.narrate(frames[:4]) == whole.narrate(frames[:4])
     assert tight.tried[6:] == [2, 2]  # the smaller batch is kept
     assert tight.identity == whole.identity
+
+
+def test_a_batch_is_at_least_three_times_as_fast_as_its_frames_one_by_one(llava: Path) -> None:
+    """benchmarks/narration.py measures nine times; a busy machine slows both."""
+    frames = _frames(16)
+    generation = {"max_new_tokens": 30, "min_new_tokens": 30, "do_sample": False}
+
+    def seconds(batch_size: int) -> float:
+        narrator = _narrator(llava, generation=generation, batch_size=batch_size)
+        narrator.narrate(frames[:1])
+        start = time.perf_counter()
+        narrator.narrate(frames)
+        return time.perf_counter() - start
+
+    assert seconds(1) > 3 * seconds(16)
 
 
 def test_one_frame_that_does_not_fit_fails_its_video(llava: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -51,6 +51,21 @@ def write_video(
         options: of the container, such as {"movflags": "faststart"}.
         ticks: a second, to which `seconds` are rounded.
     """
+    pictures = ((second, picture(number, width, height)) for number, second in enumerate(seconds))
+    return write_pictures(path, pictures, width, height, rotation, options, codec, ticks)
+
+
+def write_pictures(
+    path: Path,
+    pictures: Iterable[tuple[float, np.ndarray]],
+    width: int,
+    height: int,
+    rotation: int = 0,
+    options: dict[str, str] | None = None,
+    codec: str = "libx264",
+    ticks: int = _TICKS,
+) -> Path:
+    """Write pictures (height, width, 3) uint8, each with its second; the rest as in `write_video`."""
     with av.open(str(path), "w", options=options or {}) as container:
         stream = cast(VideoStream, container.add_stream(codec, rate=30))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p" if width % 2 == 0 else "yuv444p"
@@ -59,8 +74,8 @@ def write_video(
             stream.options = {"preset": "ultrafast", "bf": "2", "g": "48"}
         if rotation:
             stream.set_display_rotation(rotation)
-        for number, second in enumerate(seconds):
-            frame = av.VideoFrame.from_ndarray(picture(number, width, height), format="rgb24")
+        for second, shown in pictures:
+            frame = av.VideoFrame.from_ndarray(shown, format="rgb24")
             frame.pts, frame.time_base = round(second * ticks), Fraction(1, ticks)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
