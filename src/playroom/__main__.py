@@ -1,0 +1,26 @@
+"""Generate the Playroom: videos and annotations, in the folder where data=playroom looks for them.
+
+python -m src.playroom
+python -m src.playroom size=100 seed=1 folder=FOLDER
+"""
+
+from __future__ import annotations
+
+import hydra
+from omegaconf import DictConfig
+
+from src.errors import command, run
+
+
+@hydra.main(version_base="1.3", config_path="../../conf", config_name="playroom")
+@command
+def main(cfg: DictConfig) -> None:
+    from pathlib import Path
+
+    from src.playroom.generation import generate
+
+    generate(Path(cfg.folder), cfg.size, cfg.seed, cfg.workers)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,142 @@
+"""A Playroom on the disk: FOLDER/SPLIT.json in the form of Charades-CG's files, and FOLDER/videos/VIDEO.mp4."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import multiprocessing
+import shutil
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import av
+from tqdm import tqdm
+
+from src.errors import UserError
+from src.playroom.drawing import draw
+from src.playroom.splits import Video, make_video, split_sizes, world_of
+from src.playroom.world import FPS, HEIGHT, WIDTH
+
+SMALLEST = 12
+"""Videos; fewer would leave splits without any."""
+
+_MADE_BY = "playroom.json"
+_VERSION = 1  # another where the same seed gives another world
+_log = logging.getLogger(__name__)
+
+Task = tuple[str, int]  # split and number of a video
+
+
+def generate(folder: Path, size: int, seed: int, workers: int) -> None:
+    """Write a Playroom, whole or not at all. One that was made just so is kept.
+
+    Args:
+        folder: of the Playroom; must not exist, or hold this very Playroom.
+        size: videos, at least SMALLEST.
+        seed: decides every byte of the annotations and every pixel.
+        workers: processes that draw; 0 for one a processor.
+
+    Raises:
+        UserError: impossible settings, a folder that holds something else or cannot be written to, a full disk.
+    """
+    if size < SMALLEST:
+        raise UserError(f"size={size}: a Playroom has at least {SMALLEST} videos")
+    if workers < 0:
+        raise UserError(f"workers={workers}: give the number of processes, or 0 for one a processor")
+    made_by = {"size": size, "seed": seed, "version": _VERSION}
+    if _is_made(folder, made_by):
+        _log.info("%s holds this Playroom already", folder)
+        return
+    with _whole(folder) as part:
+        videos = list(_drawn(part / "videos", seed, size, workers or multiprocessing.cpu_count()))
+        for split in split_sizes(size):
+            of_split = sorted((video for video in videos if video.split == split), key=lambda video: video.name)
+            (part / f"{split}.json").write_text(_annotations(of_split), encoding="utf-8")
+        (part / _MADE_BY).write_text(json.dumps(made_by) + "\n", encoding="utf-8")
+    queries = sum(len(video.queries) for video in videos)
+    _log.info("%s: %d videos, %.0f s, %d queries", folder, size, sum(video.duration for video in videos), queries)
+
+
+def _is_made(folder: Path, made_by: dict[str, int]) -> bool:
+    if not folder.exists():
+        return False
+    try:
+        found = json.loads((folder / _MADE_BY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found == made_by:
+        return True
+    what = f"the Playroom {found}" if found else "something that is no Playroom"
+    raise UserError(f"{folder} holds {what}: remove it, or give folder=ANOTHER")
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder of another name to write to, which takes the name `folder` if the block succeeds and is removed if not.
+
+    What a killed run left under that name is removed first.
+    """
+    part = folder.with_name(f".{folder.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        part.rename(folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror or error}); nothing of it was kept") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _drawn(folder: Path, seed: int, size: int, workers: int) -> Iterator[Video]:
+    """Write the videos, in processes; gives what is asked about each, in any order."""
+    folder.mkdir()
+    tasks = [(split, number) for split, count in split_sizes(size).items() for number in range(count)]
+    with multiprocessing.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        work = pool.imap_unordered(partial(_make, folder, seed), tasks, chunksize=2)
+        yield from tqdm(work, total=len(tasks), desc="generating the Playroom", unit="video")
+
+
+def _make(folder: Path, seed: int, task: Task) -> Video:
+    video = make_video(seed, *task)
+    (folder / f"{video.name}.mp4").write_bytes(encode(seed, video.name))
+    return video
+
+
+def encode(seed: int, name: str) -> bytes:
+    """A video's MP4 file: H.264, FPS frames a second. One thread, so that the bytes are always the same."""
+    world = world_of(seed, name)
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "20", "threads": "1"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for _ in world.frames():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(draw(world), format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def _annotations(videos: Iterable[Video]) -> str:
+    return json.dumps({video.name: _record(video) for video in videos}, indent=1) + "\n"
+
+
+def _record(video: Video) -> dict[str, Any]:
+    """{"duration", "timestamps", "sentences"}, and what is novel: `news` or `novels`, as Charades-CG has them."""
+    record: dict[str, Any] = {
+        "duration": video.duration,
+        "timestamps": [[query.start, query.end] for query in video.queries],
+        "sentences": [query.text for query in video.queries],
+    }
+    if video.split == "novel_word":
+        record["news"] = [{part: [word] for part, word in query.novel} for query in video.queries]
+    if video.split == "novel_composition":
+        record["novels"] = [
+            {kind: [[*words] for other, *words in query.pairs if other == kind] for kind, *_ in query.pairs}
+            for query in video.queries
+        ]
+    return record
