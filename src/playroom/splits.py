@@ -59,7 +59,7 @@ def world_of(seed: int, name: str) -> World:
 
 
 def make_video(seed: int, split: str, number: int) -> Video:
-    """The `number`-th video of a split, with at least one query. Worlds in which there is none to ask are passed over."""
+    """The `number`-th video of a split. Worlds in which there is nothing to ask for this split are passed over."""
     attempt = 0
     while True:
         name = f"{split}_{number:04d}" + (f"_{attempt}" if attempt else "")

@@ -126,24 +126,26 @@ class World:
         """Let time pass: `self` is the world at each frame."""
         from src.playroom.actions import next_action
 
-        for self.frame in range(round(self.seconds * FPS)):
+        while self.now < self.seconds:
             for figure in self.figures:
                 if figure.action is None:
                     figure.action = next_action(self, figure)
                 if next(figure.action, self) is self:
                     figure.action = None
             yield
-        self.frame += 1
+            self.frame += 1
 
 
 def new_world(chance: Random) -> World:
     """A room of 20 to 60 seconds with two or three figures and four or five things, as `chance` has it."""
-    places = [14.0, 44.0, 84.0, 114.0]
-    chance.shuffle(places)
+    door, lamp, chair, screen = chance.sample((14.0, 44.0, 84.0, 114.0), 4)
     grey = chance.randint(165, 215)
     dark = chance.randint(110, 150)
     room = Room(
-        *places,
+        door,
+        lamp,
+        chair,
+        screen,
         wall=(grey, grey - chance.randint(0, 8), grey - chance.randint(4, 20)),
         floor=(dark, dark - chance.randint(0, 8), dark - chance.randint(4, 16)),
         opening=float(chance.random() < 0.5),

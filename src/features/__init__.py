@@ -1,0 +1,1 @@
+"""Video features from decoded frames."""

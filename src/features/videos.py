@@ -1,0 +1,92 @@
+"""Video files as a layout of features: what is not published is computed from the frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.errors import UserError
+from src.features.extractor import Extractor, Frames
+from src.narrators.collection import collect
+from src.narrators.frames import Backend, Pixels, read_frames
+
+
+class Videos:
+    """A `Layout` (src/data/layouts.py) whose features are computed. Snippet i covers [i, i + 1) · `seconds`.
+
+    Args:
+        videos: a folder (its subfolders are looked through), one video file, or a .txt with a path a line.
+        extractor: of the features.
+        dim: their size.
+        seconds: length of a snippet, > 0. A last one of less than half that length is left out.
+        batch_size: snippets at a time.
+        reader: of the frames, `decord` or `pyav`.
+        longest: larger frames are scaled down until their longer side has so many pixels.
+    """
+
+    def __init__(
+        self,
+        videos: str,
+        extractor: Extractor,
+        dim: int,
+        seconds: float,
+        batch_size: int,
+        reader: Backend,
+        longest: int,
+    ) -> None:
+        if seconds <= 0 or batch_size < 1 or longest < 1:
+            raise UserError(f"features: seconds={seconds}, batch_size={batch_size} and longest={longest}: all above 0")
+        self.places = (Path(videos).absolute(),)
+        self.extractor = extractor
+        self.dim = dim
+        self.seconds = seconds
+        self.batch_size = batch_size
+        self.reader: Backend = reader
+        self.longest = longest
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        settings = {"place": str(self.places[0]), "seconds": self.seconds, "longest": self.longest}
+        return {"layout": "Videos", **settings, "extractor": self.extractor.identity}
+
+    def __contains__(self, video: str) -> bool:
+        return video in self.files
+
+    def __call__(self, video: str) -> NDArray[np.float32]:
+        path = self.files[video]
+        parts = [self.extractor(batch) for batch in self._batches(path)]
+        features = np.concatenate(parts)
+        if features.shape[1] != self.dim:
+            raise UserError(f"{path}: features of size {features.shape[1]}, but features.dim is {self.dim}")
+        return features
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """The video files by their names without the ending.
+
+        Raises:
+            UserError: there are none.
+        """
+        return {video: path for video, path in collect(self.places[0], None) if path is not None}
+
+    def _batches(self, path: Path) -> Iterator[Frames]:
+        snippets = self._snippets(path)
+        while batch := list(islice(snippets, self.batch_size)):
+            yield np.stack([np.stack(frames) for frames in batch])
+
+    def _snippets(self, path: Path) -> Iterator[list[Pixels]]:
+        """The frames of each snippet; the last frame again where the video ends within one."""
+        count = self.extractor.frames
+        frames = read_frames(path, self.seconds / count, self.reader, self.longest)
+        snippet = [frame.pixels for frame in islice(frames, count)]
+        while snippet:
+            yield snippet + [snippet[-1]] * (count - len(snippet))
+            snippet = [frame.pixels for frame in islice(frames, count)]
+            if 2 * len(snippet) < count:
+                return
