@@ -6,15 +6,16 @@ import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from src.build import narratives_file
 from src.data.dataset import load_split, split_names
 from src.errors import UserError
+from src.narrators.build import build_narrator
+from src.narrators.cluster import cluster_outcomes
 from src.narrators.collection import collect
 from src.narrators.journal import Journal, failures_file
 from src.narrators.narrator import Failure, Item, Narrator, Outcome, Reading
@@ -36,7 +37,7 @@ def narrate(cfg: DictConfig) -> None:
     if cfg.report:
         report(cfg, output_file(cfg))
         return
-    narrator = _narrator(cfg)
+    narrator = build_narrator(cfg.narrator)
     items, output = collection(cfg, narrator), output_file(cfg)
     if cfg.shard is not None:
         shard = parse_shard(cfg.shard, cfg.shards)
@@ -46,19 +47,18 @@ def narrate(cfg: DictConfig) -> None:
         todo = [item for item in items if item.video not in journal.done and item.video not in journal.failed]
         if len(todo) < len(items):
             _log.info("%d of %d videos are done or have failed before", len(items) - len(todo), len(items))
-        _write(narrator.outcomes(todo, reading), len(todo), journal)
+        _write(_outcomes(cfg, narrator, todo, reading), len(todo), journal)
         failed = {item.video: journal.failed[item.video] for item in items if item.video in journal.failed}
         _log.info("%s: narratives of %d videos", journal.path, len(journal.done))
     _raise_if_any(failed, len(items), output)
 
 
-def _narrator(cfg: DictConfig) -> Narrator:
-    try:
-        return instantiate(cfg.narrator, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from error
-        raise
+def _outcomes(cfg: DictConfig, narrator: Narrator, items: list[Item], reading: Reading) -> Iterable[Outcome]:
+    """What becomes of `items`: here, or on a cluster."""
+    if not cfg.ray.workers or not items:
+        return narrator.outcomes(items, reading)
+    config: Any = OmegaConf.to_container(cfg.narrator, resolve=True)
+    return cluster_outcomes(config, items, reading, cfg.ray.workers, cfg.ray.gpus)
 
 
 def _merge(cfg: DictConfig) -> None:

@@ -30,7 +30,7 @@ _SENTENCES = [
     "to describe this frame with some details but without any analysis ASSISTANT: A person opens the door.",
     "A man in a pink shirt sits on a chair and reads a book. The room is bright and there is a table.",
 ]
-_CHAT = (
+CHAT = (
     "{% for message in messages %}USER: {% for part in message['content'] %}"
     "{% if part['type'] in ('image', 'image_url') %}<image>\n{% else %}{{ part['text'] }}{% endif %}"
     "{% endfor %}{% endfor %} ASSISTANT:"
@@ -70,7 +70,7 @@ def save_llava(folder: Path, width: int = 64) -> Path:
         patch_size=8,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=_CHAT,
+        chat_template=CHAT,
     )
     return _save(folder, network, processor)
 
@@ -130,7 +130,7 @@ def save_qwen(folder: Path) -> Path:
         Qwen2_5_VLConfig(text_config=text, vision_config=vision, image_token_id=_image(words))
     )
     pictures = Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=16 * 28 * 28)
-    return _save(folder, network, PaddleOCRVLProcessor(pictures, words, chat_template=_CHAT))
+    return _save(folder, network, PaddleOCRVLProcessor(pictures, words, chat_template=CHAT))
 
 
 def _image(words: PreTrainedTokenizerFast) -> int:

@@ -1,0 +1,92 @@
+"""The same narrator on the workers of a Ray cluster, each with a network of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from src.data.narratives import parse, to_line
+from src.data.records import Narratives
+from src.errors import UserError
+from src.narrators.build import build_narrator
+from src.narrators.narrator import Failure, Item, Narrator, Outcome, Reading
+
+
+def cluster_outcomes(
+    narrator: dict[str, Any], items: Sequence[Item], reading: Reading, workers: int, gpus: float
+) -> Iterator[Outcome]:
+    """What becomes of each item, as it is done, in whatever order that is.
+
+    A cluster that runs is joined (RAY_ADDRESS); without one, a cluster of this machine is started. Its machines need
+    this project, the model and the videos at the same paths.
+
+    Args:
+        narrator: its config.
+        items: to narrate.
+        reading: how files are read.
+        workers: at once.
+        gpus: of each worker.
+
+    Raises:
+        UserError: Ray is not installed, the cluster has too few GPUs, or nothing at all can be narrated.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UserError("Ray is not installed: pip install 'tea-vmr[ray]', or set ray.workers=0") from error
+
+    ray.init(ignore_reinit_error=True, include_dashboard=False, logging_level=logging.WARNING)
+    there = ray.cluster_resources().get("GPU", 0)
+    if workers * gpus > there:
+        raise UserError(
+            f"{workers} workers with {gpus:g} GPUs each, but the cluster has {there:g}: see ray.workers and ray.gpus"
+        )
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    rows = [{"video": video, "path": path and str(path.absolute())} for video, path in items]
+    outcomes = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        _Worker,
+        fn_constructor_args=(narrator, reading),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_gpus=gpus,
+    )
+    try:
+        for row in outcomes.iter_rows():
+            yield _from_line(row["outcome"])
+    except ray.exceptions.RayError as error:
+        raise _said_by_worker(error) or error from error
+
+
+class _Worker:
+    """An actor of Ray Data. The network is loaded with the first video and kept."""
+
+    def __init__(self, narrator: dict[str, Any], reading: Reading) -> None:
+        self.narrator: Narrator = build_narrator(narrator)
+        self.reading = reading
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        items = [
+            Item(str(video), None if path is None else Path(path))
+            for video, path in zip(batch["video"], batch["path"], strict=True)
+        ]
+        return {"outcome": [_to_line(outcome) for outcome in self.narrator.outcomes(items, self.reading)]}
+
+
+def _to_line(outcome: Outcome) -> str:
+    return to_line(outcome) if isinstance(outcome, Narratives) else json.dumps(outcome._asdict())
+
+
+def _from_line(line: str) -> Outcome:
+    record = json.loads(line)
+    return Failure(**record) if "reason" in record else parse(record, record["video"])
+
+
+def _said_by_worker(error: BaseException | None) -> UserError | None:
+    """The UserError that a worker raised, if that is what ended it."""
+    while error is not None and not isinstance(error, UserError):
+        error = getattr(error, "cause", None) or error.__cause__
+    return error
