@@ -50,37 +50,35 @@ class Pixels:
         if frames.shape[2:0:-1] != size:
             scaled = [Image.fromarray(frame).resize(size, Image.Resampling.BOX) for frame in frames]
             frames = np.stack([np.asarray(image) for image in scaled])
-        return frames.astype(np.float32) / 255
+        return np.divide(frames, 255, dtype=np.float32)
 
     def _describe(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         colour = self._pool(frames.mean(axis=0))
-        grey = frames.mean(axis=-1)
+        grey = frames @ np.full(3, 1 / 3, np.float32)
         across = np.abs(np.diff(grey, axis=2, append=grey[:, :, -1:])).mean(axis=0)
         down = np.abs(np.diff(grey, axis=1, append=grey[:, -1:])).mean(axis=0)
         changes = np.abs(np.diff(grey, axis=0)).mean(axis=0)
         drift = np.abs(grey[-1] - grey[0])
         energies = self._pool(np.stack((across, down, changes, drift), axis=-1))
         parts = (2 * colour - 1, np.sqrt(self._hues(frames)), 3 * np.sqrt(energies))
-        described: NDArray[np.float32] = np.concatenate(parts, axis=-1, dtype=np.float32).reshape(-1)
-        return described
+        return np.concatenate(parts, axis=-1).astype(np.float32).reshape(-1)
 
     def _hues(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """The histogram (rows, columns, hues) over all frames, mass in [0, 1]."""
-        most, least = frames.max(axis=-1), frames.min(axis=-1)
-        spread = most - least
-        red, green, blue = np.moveaxis(frames, -1, 0)
+        red, green, blue = np.ascontiguousarray(np.moveaxis(frames, -1, 0))
+        most = np.maximum(np.maximum(red, green), blue)
+        spread = most - np.minimum(np.minimum(red, green), blue)
         safe = np.where(spread > 0, spread, 1)
         hue = np.select(
             [most == red, most == green], [(green - blue) / safe % 6, (blue - red) / safe + 2], (red - green) / safe + 4
         )
-        bins = (hue / 6 * _HUES + 0.5).astype(np.int64) % _HUES
+        bins = (hue / 6 * _HUES + 0.5).astype(np.int8) % _HUES
         weights = spread / np.maximum(most, 0.1)
         weights = np.where(weights > 0.3, weights, 0)  # of a greyish pixel the hue is chance
-        masses = np.stack([np.where(bins == each, weights, 0).mean(axis=0) for each in range(_HUES)], axis=-1)
+        masses = np.stack([(weights * (bins == each)).mean(axis=0) for each in range(_HUES)], axis=-1)
         return self._pool(masses)
 
     def _pool(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Means (rows, columns, k) of values (height, width, k) over the cells."""
         cells = values.reshape(self.rows, self.cell, self.columns, self.cell, -1)
-        pooled: NDArray[np.float32] = cells.mean(axis=(1, 3))
-        return pooled
+        return cells.mean(axis=(1, 3), dtype=np.float32)
