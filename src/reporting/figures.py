@@ -1,0 +1,130 @@
+"""Figures of a report, as SVG text that stands in a page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from src.reporting.runs import Run
+from src.reporting.tables import Table
+
+matplotlib.use("svg")
+matplotlib.rcParams |= {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "none",
+    "figure.constrained_layout.use": True,
+    "legend.frameon": False,
+}
+_SIZE = (4.6, 2.8)
+
+
+def learning_curves(variants: Mapping[str, Sequence[Run]], metric: str) -> str | None:
+    """Validation metric by epoch, the mean over seeds; None where no run logged it."""
+    figure, axes = _empty("epoch", f"val {metric}")
+    for variant, runs in variants.items():
+        curves = [curve for run in runs if (curve := _curve(run, f"val/{metric}"))]
+        epochs = sorted({epoch for curve in curves for epoch in curve})
+        if epochs:
+            values = [mean(curve[epoch] for curve in curves if epoch in curve) for epoch in epochs]
+            axes.plot(epochs, values, label=variant, marker="o" if len(epochs) == 1 else None)
+    if not axes.lines:
+        return None
+    axes.legend()
+    return _svg(figure)
+
+
+def _curve(run: Run, name: str) -> dict[int, float]:
+    values: dict[int, float] = {}
+    for path in sorted((run.folder / "metrics").glob("*/metrics.csv")):
+        with path.open(newline="") as file:
+            values |= {int(row["epoch"]): float(row[name]) for row in csv.DictReader(file) if row.get(name)}
+    return values
+
+
+def iou_histogram(ious: Mapping[str, NDArray[np.float64]]) -> str:
+    """Share of queries by the IoU of the first moment."""
+    figure, axes = _empty("IoU of the first moment", "queries, %")
+    edges = np.linspace(0, 1, 11)
+    for variant, values in ious.items():
+        share = 100 * np.histogram(values, edges)[0] / len(values)
+        axes.stairs(share, edges, label=variant, linewidth=1.5)
+    axes.legend()
+    return _svg(figure)
+
+
+def recall_by(
+    label: str, where: NDArray[np.float64], ious: Mapping[str, NDArray[np.float64]], least_iou: float = 0.5
+) -> str:
+    """R@1 by a property of the annotated moment in [0, 1], in five bins of equally many queries."""
+    figure, axes = _empty(label, f"R1@{least_iou}")
+    edges = np.unique(np.quantile(where, np.linspace(0, 1, 6)))
+    bins = np.clip(np.searchsorted(edges, where, side="right") - 1, 0, max(len(edges) - 2, 0))
+    for variant, values in ious.items():
+        points = [(where[bins == b].mean(), 100 * (values[bins == b] >= least_iou).mean()) for b in np.unique(bins)]
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=variant)
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    return _svg(figure)
+
+
+def bars(table: Table, metric: str) -> str:
+    """A metric of every variant on every split, with its standard deviation over seeds."""
+    splits = [split for split, name in table.columns if name == metric and ":" not in split]
+    figure, axes = _empty("", metric)
+    width = 0.8 / max(len(table.cells), 1)
+    for number, (variant, cells) in enumerate(table.cells.items()):
+        shown = [(place, cells[split, metric]) for place, split in enumerate(splits) if (split, metric) in cells]
+        places = [place + (number + 0.5) * width - 0.4 for place, _ in shown]
+        spread = [stdev(cell.values) if len(cell.values) > 1 else 0.0 for _, cell in shown]
+        axes.bar(
+            places, [cell.mean for _, cell in shown], width, yerr=spread, label=variant, error_kw={"linewidth": 0.8}
+        )
+    axes.set_xticks(range(len(splits)), splits, rotation=15)
+    axes.legend()
+    return _svg(figure)
+
+
+def sweep(runs: Sequence[Run], key: str, metric: str, splits: Sequence[str]) -> str:
+    """A metric against a numeric setting, the mean over seeds and its standard deviation."""
+    figure, axes = _empty(key.rsplit(".", 1)[-1], metric)
+    for split in splits:
+        values: dict[float, list[float]] = {}
+        for run in runs:
+            if (value := run.metrics.get(f"test/{split}/{metric}")) is not None:
+                values.setdefault(float(run.settings[key]), []).append(value)
+        where = sorted(values)
+        spread = [stdev(values[x]) if len(values[x]) > 1 else 0.0 for x in where]
+        axes.errorbar(where, [mean(values[x]) for x in where], yerr=spread, marker="o", markersize=3, label=split)
+    axes.legend()
+    return _svg(figure)
+
+
+def _empty(x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=_SIZE)
+    axes = figure.subplots()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> str:
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        # A long name would cover the figure.
+        for label in legend.get_texts() if legend is not None else ():
+            label.set_text(label.get_text()[:40])
+            label.set_fontsize(8)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return re.sub(r"^.*?(?=<svg)", "", text.getvalue(), flags=re.DOTALL)

@@ -1,0 +1,224 @@
+"""One self-contained page of many runs, and the same tables as CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from src.errors import UserError
+from src.files import whole
+from src.reporting import figures
+from src.reporting.bootstrap import Difference, paired_bootstrap
+from src.reporting.examples import Example, choose, example, narratives_of, pictures, require_same_queries
+from src.reporting.runs import Answers, Run, find_runs
+from src.reporting.tables import Column, Table, differences, latex, markdown, summarise, tidy, with_paper
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sure:
+    """A line of the bootstrap table."""
+
+    variant: str
+    split: str
+    metric: str
+    difference: Difference
+
+
+@dataclass
+class Part:
+    """What the page says of one data set."""
+
+    title: str
+    table: Table
+    seeds: int
+    baseline: str | None
+    best: str | None
+    differences: Mapping[str, Mapping[Column, float]]
+    bootstrap: list[Sure] = field(default_factory=list)
+    figures: list[tuple[str, str]] = field(default_factory=list)
+    examples: list[tuple[str, list[Example]]] = field(default_factory=list)
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """Each split with the number of its columns."""
+        return [(split, len(list(columns))) for split, columns in groupby(self.table.columns, key=lambda c: c[0])]
+
+
+def report(cfg: DictConfig) -> Path:
+    """Write report.html, runs.csv, and a table of each data set as Markdown and LaTeX; returns the page's path.
+
+    Raises:
+        UserError: there is no finished run.
+    """
+    runs, problems = find_runs([Path(place) for place in cfg.runs])
+    for run in runs:
+        run.variant = next((label for name, label in cfg.labels.items() if name == run.variant), run.variant)
+    titles = list(dict.fromkeys(run.data for run in runs))
+    if len(titles) > 1:
+        problems.append(f"the runs are of {len(titles)} data sets ({', '.join(titles)}): each has a table of its own")
+    parts = [_part(cfg, title, [run for run in runs if run.data == title], problems) for title in titles]
+    folder = Path(cfg.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {"runs.csv": tidy(runs)}
+    for part in parts:
+        name = part.title.lower().replace(" ", "_")
+        files |= {f"{name}.md": markdown(part.table), f"{name}.tex": latex(part.table)}
+    files["report.html"] = _render(cfg, runs, parts, problems)
+    for name, text in files.items():
+        with whole(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    for part in parts:
+        print(f"{part.title}\n\n{markdown(part.table)}")
+    for problem in problems:
+        _log.warning("%s", problem)
+    return folder / "report.html"
+
+
+def _part(cfg: DictConfig, title: str, runs: Sequence[Run], problems: list[str]) -> Part:
+    table = summarise(runs, cfg.columns)
+    if not table.columns:
+        raise UserError(f"{title}: no run has any of the metrics {', '.join(cfg.columns)}")
+    variants = {variant: [run for run in runs if run.variant == variant] for variant in table.cells}
+    baseline = _baseline(cfg, variants)
+    best = _best(table, baseline, variants) if len(variants) > 1 else None
+    shown = with_paper(table, Path(cfg.paper)) if cfg.paper else table
+    part = Part(
+        title=title,
+        table=shown,
+        seeds=max(len(each) for each in variants.values()),
+        baseline=baseline if len(variants) > 1 else None,
+        best=best,
+        differences=differences(shown, baseline) if len(shown.cells) > 1 else {},
+    )
+    part.figures = _overview(cfg, variants, table)
+    for split in tqdm(_splits(runs), desc=title, unit="split", delay=3):
+        try:
+            _by_query(cfg, part, split, variants, baseline)
+        except UserError as error:
+            problems.append(str(error))
+    return part
+
+
+def _splits(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(split for run in runs for split in run.splits))
+
+
+def _baseline(cfg: DictConfig, variants: Mapping[str, Sequence[Run]]) -> str:
+    if cfg.baseline is not None:
+        if cfg.baseline not in variants:
+            raise UserError(f"baseline={cfg.baseline!r} is no variant: they are {'; '.join(variants)}")
+        return str(cfg.baseline)
+    for variant, runs in variants.items():
+        if runs[0].settings.get("merger.name") == "none" and runs[0].settings.get("paragraph.network") is None:
+            return variant
+    return next(iter(variants))
+
+
+def _best(table: Table, baseline: str, variants: Mapping[str, Sequence[Run]]) -> str:
+    """The variant that wins most columns, the baseline aside: its queries are shown beside the baseline's."""
+    others = [variant for variant in variants if variant != baseline and any(run.splits for run in variants[variant])]
+    means = {variant: np.mean([cell.mean for cell in table.cells[variant].values()]) for variant in others}
+    return max(means, key=lambda variant: means[variant], default=baseline)
+
+
+def _overview(cfg: DictConfig, variants: Mapping[str, Sequence[Run]], table: Table) -> list[tuple[str, str]]:
+    found = []
+    curves = figures.learning_curves(variants, "mIoU")
+    if curves is not None:
+        found.append(("Validation while training, the mean over seeds.", curves))
+    metric = cfg.columns[-1]
+    found.append((f"{metric} of each split; lines are standard deviations over seeds.", figures.bars(table, metric)))
+    runs = [run for each in variants.values() for run in each]
+    for key in _swept(runs):
+        splits = [split for split in _splits(runs) if any(f"test/{split}/{metric}" in run.metrics for run in runs)]
+        found.append((f"{metric} against {key}.", figures.sweep(runs, key, metric, splits)))
+    return found
+
+
+def _swept(runs: Sequence[Run]) -> list[str]:
+    """The numeric settings with three values or more among runs that otherwise agree in their choices."""
+    keys = set.intersection(*(set(run.settings) for run in runs))
+    swept = []
+    for key in sorted(keys - {"seed", "data.fold"}):
+        values = {run.settings[key] for run in runs if isinstance(run.settings[key], int | float)}
+        if len(values) >= 3 and not key.startswith(("trainer.", "loader.", "paths.", "data.")):
+            swept.append(key)
+    return swept
+
+
+def _by_query(cfg: DictConfig, part: Part, split: str, variants: Mapping[str, Sequence[Run]], baseline: str) -> None:
+    """Add what is told query by query of one split."""
+    answers = {
+        variant: [run.answers(split) for run in runs if split in run.splits] for variant, runs in variants.items()
+    }
+    first = {variant: each[0] for variant, each in answers.items() if each}
+    require_same_queries(first, split)
+    # A query's IoU, the mean over seeds where there are several.
+    ious = {variant: np.mean([answer.ious for answer in each], axis=0) for variant, each in answers.items() if each}
+    one = next(iter(first.values()))
+    length = (one.truth[:, 1] - one.truth[:, 0]) / one.duration
+    middle = one.truth.mean(axis=1) / one.duration
+    part.figures += [
+        (f"{split}: how well the first moments overlap.", figures.iou_histogram(ious)),
+        (f"{split}: recall by length of the moment.", figures.recall_by("length / video", length, ious)),
+        (f"{split}: recall by where the moment lies.", figures.recall_by("middle / video", middle, ious)),
+    ]
+    if baseline not in first or len(first) < 2:
+        return
+    for variant in first:
+        if variant != baseline:
+            part.bootstrap += _sureness(variant, split, answers[variant], answers[baseline])
+    if part.best in first and part.best != baseline:
+        part.examples.append((split, _examples(cfg, variants, first, part.best, baseline)))
+
+
+def _sureness(variant: str, split: str, ours: Sequence[Answers], theirs: Sequence[Answers]) -> list[Sure]:
+    def values(answers: Sequence[Answers], least: float | None) -> NDArray[np.float64]:
+        each = [answer.ious if least is None else (answer.ious >= least).astype(np.float64) for answer in answers]
+        return 100 * np.mean(each, axis=0)
+
+    return [
+        Sure(variant, split, metric, paired_bootstrap(values(ours, least), values(theirs, least)))
+        for metric, least in (("R1@0.5", 0.5), ("R1@0.7", 0.7), ("mIoU", None))
+    ]
+
+
+def _examples(
+    cfg: DictConfig, variants: Mapping[str, Sequence[Run]], first: Mapping[str, Answers], best: str, baseline: str
+) -> list[Example]:
+    compared = {baseline: first[baseline], best: first[best]}
+    chosen = choose(first[best].ious, first[baseline].ious, cfg.examples)
+    records = [first[best].records[index] for index in chosen]
+    told = narratives_of(variants[best][0], [record["video"] for record in records])
+    frames = pictures(
+        Path(cfg.videos) if cfg.videos else None, [(record["video"], record["duration"]) for record in records]
+    )
+    return [example(index, compared, baseline, told, frames) for index in chosen]
+
+
+def _render(cfg: DictConfig, runs: Sequence[Run], parts: Sequence[Part], problems: Sequence[str]) -> str:
+    templates = Environment(
+        loader=PackageLoader("src.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    today = datetime.datetime.now(datetime.UTC).strftime("%d %B %Y")
+    values: dict[str, Any] = {
+        "title": cfg.title,
+        "subtitle": f"{len(runs)} runs, {today}",
+        "runs": runs,
+        "parts": parts,
+        "problems": problems,
+    }
+    return templates.get_template("report.html").render(values)

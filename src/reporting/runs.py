@@ -1,0 +1,227 @@
+"""Run folders, read for a report: what was run, its metrics, and how each query of each test split was answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
+
+from src.errors import UserError, reason
+from src.metrics.overlap import overlaps
+
+# Settings in which runs may differ without being another variant.
+_NOT_A_VARIANT = (
+    *("seed", "folder", "name", "test", "top", "ckpt_path", "predictions", "checkpoint", "split", "features.store"),
+    *("paths.", "data.", "logger.", "callbacks.", "loader.", "trainer.", "metrics.", "baseline."),
+)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How a run answered the n queries of a split.
+
+    Attributes:
+        ids: of the queries.
+        records: a line of the predictions file each.
+        ious: (n,) IoU of the first moment with the best-matching annotated one.
+        first: (n, 2) that first moment, in seconds.
+        truth: (n, 2) the annotated moment it matches best.
+        duration: (n,) of the videos, in seconds.
+    """
+
+    ids: list[str]
+    records: list[dict[str, Any]]
+    ious: NDArray[np.float64]
+    first: NDArray[np.float64]
+    truth: NDArray[np.float64]
+    duration: NDArray[np.float64]
+
+
+@dataclass
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: its run folder.
+        config: its configuration.
+        metrics: by name, in percent.
+        environment: what it ran on.
+        variant: what tells it from the other runs of a report, its seed aside.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    metrics: dict[str, float]
+    environment: dict[str, Any]
+    variant: str = ""
+    _answers: dict[str, Answers] = field(default_factory=dict)
+
+    @property
+    def data(self) -> str:
+        """Title of the data set."""
+        return str(self.config["data"]["title"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings by dotted name."""
+        return dict(_leaves(self.config))
+
+    @property
+    def splits(self) -> list[str]:
+        """The test splits that have a predictions file."""
+        return sorted(path.stem for path in (self.folder / "predictions").glob("*.jsonl"))
+
+    def answers(self, split: str) -> Answers:
+        """The answers of a split, read once.
+
+        Raises:
+            UserError: the predictions file is broken; it names the line.
+        """
+        if split not in self._answers:
+            self._answers[split] = read_answers(self.folder / "predictions" / f"{split}.jsonl")
+        return self._answers[split]
+
+
+def read_answers(path: Path) -> Answers:
+    """Read a predictions file of a run folder.
+
+    Raises:
+        UserError: a line is broken; it names the line.
+    """
+    records = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = json.loads(line)
+                windows, first = torch.tensor(record["windows"]), torch.tensor(record["predictions"][0][:2])
+                if windows.shape[1:] != (2,) or first.shape != (2,):
+                    raise ValueError("windows are not pairs")
+            except (ValueError, KeyError, IndexError, TypeError) as error:
+                raise UserError(f"{path}, line {number}: not a prediction ({reason(error)})") from error
+            records.append((record, windows, first))
+    if not records:
+        raise UserError(f"{path} holds no prediction")
+    truth = pad_sequence([windows for _, windows, _ in records], batch_first=True, padding_value=torch.nan).double()
+    first = torch.stack([window for _, _, window in records]).double()
+    every = overlaps(first[:, None], truth)[:, 0].clamp(min=0)
+    best = every.argmax(dim=1)
+    return Answers(
+        ids=[str(record["query_id"]) for record, _, _ in records],
+        records=[record for record, _, _ in records],
+        ious=every.amax(dim=1).numpy(),
+        first=first.numpy(),
+        truth=truth[torch.arange(len(best)), best].numpy(),
+        duration=np.array([record["duration"] for record, _, _ in records], dtype=np.float64),
+    )
+
+
+def find_runs(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """The finished runs in folders, however deep, named by what tells them apart; and what is wrong with the others.
+
+    Raises:
+        UserError: a place does not exist, or there is no finished run in any.
+    """
+    runs: list[Run] = []
+    problems: list[str] = []
+    for place in places:
+        if not place.exists():
+            raise UserError(f"no run folder at {place}")
+        folders = sorted(path.parent for path in place.rglob("status.json"))
+        if not folders:
+            problems.append(f"{place} holds no run")
+        for folder in folders:
+            try:
+                runs.append(_read(folder))
+            except UserError as error:
+                problems.append(str(error))
+    if not runs:
+        raise UserError("no finished run to report: " + "; ".join(problems))
+    _name(runs)
+    return runs, problems
+
+
+def _read(folder: Path) -> Run:
+    try:
+        status = json.loads((folder / "status.json").read_text())
+        if status["state"] != "finished":
+            because = f": {status['reason']}" if "reason" in status else ""
+            raise UserError(f"{folder} is left out: {status['state']}{because}")
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        metrics = json.loads((folder / "metrics.json").read_text())
+        environment = json.loads((folder / "environment.json").read_text())
+    except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
+        raise UserError(f"{folder} is left out: not a whole run folder ({reason(error)})") from error
+    return Run(folder, config, metrics, environment)
+
+
+def _name(runs: Sequence[Run]) -> None:
+    """Name each run by the settings in which the runs differ; groups go by their name."""
+    differing = _differing([run for run in runs if _source(run) is None])
+    for run in runs:
+        source = _source(run)
+        if source is not None:
+            run.variant = source
+        else:
+            parts = [f"{_short(key)}={_value(run.settings.get(key))}" for key in differing]
+            run.variant = " ".join(parts) or str(run.config["name"])
+
+
+def _source(run: Run) -> str | None:
+    """What was evaluated in place of a network that was trained here."""
+    if run.config.get("baseline"):
+        return str(run.config["baseline"]["_target_"]).rsplit(".", 2)[-2]
+    if run.config.get("predictions"):
+        name = str(run.config["name"])
+        return name if name != run.config["data"]["name"] else Path(run.config["predictions"]).stem
+    return None
+
+
+def _differing(runs: Sequence[Run]) -> list[str]:
+    values: dict[str, set[str]] = {}
+    keys = {key for run in runs for key in run.settings if not key.startswith(_NOT_A_VARIANT)}
+    for key in keys:
+        values[key] = {json.dumps(run.settings.get(key)) for run in runs}
+    varied = sorted(key for key, found in values.items() if len(found) > 1)
+    named = {key.split(".")[0] for key in varied if key.endswith(".name")}
+    # What a group's choice brings with it goes without saying.
+    return [key for key in varied if key.endswith(".name") or _varies(key, runs, named)]
+
+
+def _varies(key: str, runs: Sequence[Run], named: set[str]) -> bool:
+    """Whether a setting differs among runs of one choice of its group."""
+    group = key.split(".")[0]
+    if group not in named:
+        return True
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        found.setdefault(str(run.settings.get(f"{group}.name")), set()).add(json.dumps(run.settings.get(key)))
+    return any(len(values) > 1 for values in found.values())
+
+
+def _short(key: str) -> str:
+    return key.removesuffix(".name").rsplit(".", 1)[-1]
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{prefix}.{name}".lstrip("."))
+    else:
+        yield prefix, value

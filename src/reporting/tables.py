@@ -1,0 +1,140 @@
+"""Tables of many runs: tidy, and means with standard deviations over seeds as Markdown, LaTeX and HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import NamedTuple
+
+from src.errors import UserError
+from src.reporting.runs import Run
+
+
+class Cell(NamedTuple):
+    """Values of one metric over the seeds of one variant."""
+
+    values: tuple[float, ...]
+    best: bool = False  # of its column
+
+    @property
+    def mean(self) -> float:
+        return mean(self.values)
+
+    def __str__(self) -> str:
+        spread = f" ± {stdev(self.values):.1f}" if len(self.values) > 1 else ""
+        return f"{self.mean:.1f}{spread}"
+
+
+Column = tuple[str, str]
+"""Split (or a row within it, such as novel_word:NOUN) and metric."""
+
+
+class Table(NamedTuple):
+    """Cells by variant and column; not every variant need have every column."""
+
+    columns: list[Column]
+    cells: dict[str, dict[Column, Cell]]
+
+
+def tidy(runs: Sequence[Run]) -> str:
+    """CSV, a line for each metric of each run: folder, data, variant, seed, split, metric, value."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("folder", "data", "variant", "seed", "split", "metric", "value"))
+    for run in runs:
+        for name, value in run.metrics.items():
+            split, _, metric = name.removeprefix("test/").rpartition("/")
+            writer.writerow((run.folder, run.data, run.variant, run.seed, split, metric, value))
+    return text.getvalue()
+
+
+def summarise(runs: Sequence[Run], metrics: Sequence[str]) -> Table:
+    """The test metrics of runs of one data set; runs that differ in nothing but the seed share a line."""
+    found: dict[str, dict[Column, list[float]]] = {}
+    for run in runs:
+        for name, value in run.metrics.items():
+            split, _, metric = name.removeprefix("test/").rpartition("/")
+            if name.startswith("test/") and metric in metrics:
+                found.setdefault(run.variant, {}).setdefault((split, metric), []).append(value)
+    splits = list(dict.fromkeys(split for cells in found.values() for split, _ in cells))
+    columns = [(split, metric) for split in splits for metric in metrics]
+    best = {
+        column: max((mean(cells[column]) for cells in found.values() if column in cells), default=None)
+        for column in columns
+    }
+    cells = {
+        variant: {
+            column: Cell(tuple(values), best=len(found) > 1 and mean(values) == best[column])
+            for column, values in by_column.items()
+        }
+        for variant, by_column in found.items()
+    }
+    return Table(columns, cells)
+
+
+def with_paper(table: Table, path: Path) -> Table:
+    """The table with the paper's lines: a CSV with the columns method, split, metric and value.
+
+    Raises:
+        UserError: the file is missing or has other columns.
+    """
+    if not path.is_file():
+        raise UserError(f"no numbers of a paper at {path}")
+    cells = dict(table.cells)
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file)
+        if not {"method", "split", "metric", "value"} <= set(rows.fieldnames or ()):
+            raise UserError(f"{path} needs the columns method, split, metric and value")
+        for row in rows:
+            column = (row["split"], row["metric"])
+            if column in table.columns:
+                cells.setdefault(f"{row['method']} (paper)", {})[column] = Cell((float(row["value"]),))
+    return Table(table.columns, cells)
+
+
+def markdown(table: Table) -> str:
+    """A pipe table, the best of each column in bold."""
+    head = "| |" + "".join(f" {split} {metric} |" for split, metric in table.columns)
+    lines = [head, "|---|" + "---|" * len(table.columns)]
+    for variant, cells in table.cells.items():
+        lines.append(
+            f"| {variant} |" + "".join(f" {_bold(cells.get(column), '**', '**')} |" for column in table.columns)
+        )
+    return "\n".join(lines) + "\n"
+
+
+def latex(table: Table) -> str:
+    """A tabular for booktabs, the best of each column in bold."""
+    lines = [r"\begin{tabular}{l" + "r" * len(table.columns) + "}", r"\toprule"]
+    lines.append(" & ".join(["", *(_escape(f"{split} {metric}") for split, metric in table.columns)]) + r" \\")
+    lines.append(r"\midrule")
+    for variant, cells in table.cells.items():
+        numbers = (
+            _bold(cells.get(column), r"\textbf{", "}").replace("±", r"$\pm$").replace("–", "--")
+            for column in table.columns
+        )
+        lines.append(" & ".join([_escape(variant), *numbers]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def differences(table: Table, baseline: str) -> Mapping[str, Mapping[Column, float]]:
+    """Each variant's means minus the baseline's, where both have the column."""
+    theirs = table.cells[baseline]
+    return {
+        variant: {column: cell.mean - theirs[column].mean for column, cell in cells.items() if column in theirs}
+        for variant, cells in table.cells.items()
+        if variant != baseline
+    }
+
+
+def _bold(cell: Cell | None, before: str, after: str) -> str:
+    if cell is None:
+        return "–"
+    return f"{before}{cell}{after}" if cell.best else str(cell)
+
+
+def _escape(text: str) -> str:
+    return "".join(f"\\{character}" if character in "&%$#_{}" else character for character in text)

@@ -1,0 +1,166 @@
+"""Reports over real run folders: trained, scored from elsewhere, broken."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+from src.errors import UserError
+from src.evaluation import evaluate
+from src.preparation import make_stores
+from src.reporting.bootstrap import paired_bootstrap
+from src.reporting.page import report
+from src.reporting.runs import find_runs, read_answers
+from src.training import fit_and_test
+from tests.compose import compose
+from tests.synthetic import write_small
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A baseline and TEA over two seeds, two values of α, and a baseline without a network."""
+    place = tmp_path_factory.mktemp("runs")
+    small = ["+experiment=charades_cd_i3d", *write_small(tmp_path_factory.mktemp("small"))]
+    make_stores(compose(*small, config="prepare"))
+    for seed in (0, 1):
+        for name, choice in {"baseline": ["merger=none", "paragraph=none"], "tea": []}.items():
+            folder = f"folder={place}/{name}{seed}"
+            fit_and_test(compose(*small, *choice, f"seed={seed}", folder, config="train"))
+    evaluate(compose(*small, "baseline=whole_video", f"folder={place}/whole", config="evaluate"))
+    return place
+
+
+def made(places: list[Path], output: Path, *overrides: str) -> str:
+    listed = ",".join(map(str, places))
+    return report(compose(f"runs=[{listed}]", f"output={output}", *overrides, config="report")).read_text()
+
+
+def test_a_report_has_every_split_and_variant(runs: Path, tmp_path: Path) -> None:
+    page = made([runs], tmp_path)
+    for part in ("test_iid", "test_ood", "merger=none", "merger=concat_mlp", "whole_video", "±", "95 % interval"):
+        assert part in page
+    # Nothing is fetched: what stands in the page as an address is the name of a vocabulary.
+    assert not re.search(r"""(src|href)=["']?http|url\(|@import""", page)
+    rows = list(csv.DictReader((tmp_path / "runs.csv").open()))
+    assert {row["seed"] for row in rows} == {"0", "1"}
+    logged = json.loads((runs / "tea0" / "metrics.json").read_text())
+    (row,) = (r for r in rows if r["folder"].endswith("tea0") and (r["split"], r["metric"]) == ("test_ood", "mIoU"))
+    assert float(row["value"]) == logged["test/test_ood/mIoU"]
+    assert (tmp_path / "charades-cd.md").read_text().count("\n") == 5
+    assert r"\textbf{" in (tmp_path / "charades-cd.tex").read_text()
+
+
+def test_means_and_bold_are_right(runs: Path, tmp_path: Path) -> None:
+    made([runs], tmp_path, "columns=[mIoU]")
+    lines = (tmp_path / "charades-cd.md").read_text().splitlines()
+    cells = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in lines[2:]}
+    values = [json.loads((runs / f"tea{seed}" / "metrics.json").read_text())["test/test_iid/mIoU"] for seed in (0, 1)]
+    tea = next(cell for name, cell in cells.items() if "concat_mlp" in name)
+    assert tea.strip("*") == f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+    best = max(cells, key=lambda name: float(cells[name].strip("*").split()[0]))
+    assert [name for name, cell in cells.items() if "**" in cell] == [best]
+
+
+def test_published_numbers_stand_beside_ours(runs: Path, tmp_path: Path) -> None:
+    paper = tmp_path / "paper.csv"
+    paper.write_text("method,split,metric,value\nTEA,test_ood,R1@0.5,50.5\n")
+    page = made([runs], tmp_path / "report", f"paper={paper}")
+    assert "TEA (paper)" in page
+    assert "50.5" in page
+
+
+def test_what_is_wrong_is_said_and_the_rest_reported(runs: Path, tmp_path: Path) -> None:
+    for name in ("baseline0", "tea0", "tea1", "whole"):
+        shutil.copytree(runs / name, tmp_path / name)
+    (tmp_path / "baseline0" / "status.json").write_text('{"state": "failed", "reason": "no memory"}')
+    (tmp_path / "tea1" / "predictions" / "test_ood.jsonl").write_text("{\n")
+    (tmp_path / "empty").mkdir()
+    page = made([tmp_path, tmp_path / "empty"], tmp_path / "report")
+    assert "baseline0 is left out: failed: no memory" in page
+    assert "test_ood.jsonl, line 1: not a prediction" in page
+    assert "holds no run" in page
+    assert "merger" in page or "charades_cd_i3d" in page
+    with pytest.raises(UserError, match="no finished run to report"):
+        made([tmp_path / "empty"], tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_runs_of_several_data_sets_have_a_table_each(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "whole", tmp_path / "other")
+    config = tmp_path / "other" / "config.yaml"
+    config.write_text(config.read_text().replace("title: Charades-CD", "title: Another"))
+    page = made([runs / "tea0", tmp_path / "other"], tmp_path / "report")
+    assert "the runs are of 2 data sets (Charades-CD, Another)" in page
+    assert (tmp_path / "report" / "another.md").is_file()
+
+
+def test_the_bootstrap_agrees_with_scipy() -> None:
+    random = np.random.default_rng(0)
+    theirs = random.uniform(size=400)
+    ours = np.clip(theirs + random.normal(0.03, 0.3, 400), 0, 1)
+    mine = paired_bootstrap(ours, theirs)
+    scipys = bootstrap((ours - theirs,), np.mean, n_resamples=10_000, method="percentile", rng=1).confidence_interval
+    assert mine.mean == pytest.approx((ours - theirs).mean())
+    assert (mine.low, mine.high) == pytest.approx((scipys.low, scipys.high), abs=1.5e-3)
+    assert paired_bootstrap(ours, ours).p == 1
+    assert paired_bootstrap(ours + 1, ours).p < 1e-3
+
+
+def test_answers_are_read_as_they_were_scored(runs: Path) -> None:
+    (run, *_), _ = find_runs([runs / "tea0"])
+    for split in ("test_iid", "test_ood"):
+        assert 100 * run.answers(split).ious.mean() == pytest.approx(run.metrics[f"test/{split}/mIoU"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"query_id": "0", "windows": [[0, 1]], "predictions": [], "duration": 3}',
+        '{"query_id": "0", "windows": [], "predictions": [[0, 1, 1]], "duration": 3}',
+        '{"query_id": "0", "predictions": [[0, 1, 1]], "duration": 3}',
+        "[]",
+    ],
+)
+def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "test.jsonl"
+    file.write_text(line + "\n")
+    with pytest.raises(UserError, match="line 1: not a prediction"):
+        read_answers(file)
+
+
+def test_the_page_shows_itself_in_a_browser(runs: Path, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    made([runs], tmp_path)
+    quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+    command = [chromium, "--headless", "--no-sandbox", *quiet, f"--user-data-dir={tmp_path}/profile"]
+    page = f"file://{tmp_path}/report.html"
+    for width in (1200, 390):
+        picture = tmp_path / f"{width}.png"
+        started = time.monotonic()
+        subprocess.run(
+            [*command, f"--window-size={width},2400", f"--screenshot={picture}", page],
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+        assert time.monotonic() - started < 120
+        from matplotlib.image import imread
+
+        pixels = imread(picture)
+        assert pixels.shape[1] == width
+        # Figures and bars have colours; a page that did not load is white or grey.
+        assert (np.ptp(pixels[..., :3], axis=2) > 0.3).sum() > 1000
+    dom = subprocess.run([*command, "--dump-dom", page], check=True, capture_output=True, text=True, timeout=120).stdout
+    assert dom.count("<svg") >= 7
+    assert "test_ood" in dom
