@@ -1,0 +1,58 @@
+"""Words without a table: each has a fixed random vector, and what it means is left to the network to learn."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.text.encoder import Texts, Words
+from src.text.tokens import words as split
+
+_log = logging.getLogger(__name__)
+
+
+class Learned:
+    """Random directions, nearly orthogonal, of length one: the network's projection of them is learned, which is what a
+    table of vectors learned from scratch is.
+
+    Args:
+        dim: of the vectors; as large as the vocabulary, or larger, lets every word go its own way.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"encoder": "learned", "dim": self.dim}
+
+    def missing(self) -> list[str]:
+        return []  # it reads nothing
+
+    def words(self, sentences: Texts) -> Iterator[Words]:
+        _log.warning(
+            "text=learned: words mean what training teaches. One that no training query has means nothing to the "
+            "network, so expect a split of novel words to fall to what the rest of its queries says"
+        )
+        for sentence in sentences:
+            features = np.stack([_vector(word, self.dim) for word in split(sentence)])
+            yield Words(features, np.zeros(len(features), bool))
+
+    def sentences(self, texts: Texts) -> Iterator[NDArray[np.float32]]:
+        """The sum of each text's words over the root of their number, which keeps the length of a word's vector."""
+        for text in texts:
+            vectors = np.stack([_vector(word, self.dim) for word in split(text)])
+            yield (vectors.sum(axis=0) / np.sqrt(len(vectors))).astype(np.float32)
+
+
+@lru_cache(maxsize=65536)
+def _vector(word: str, dim: int) -> NDArray[np.float32]:
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
+    vector = np.random.default_rng(seed).standard_normal(dim)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
