@@ -54,11 +54,8 @@ def cluster_outcomes(
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_gpus=gpus,
     )
-    try:
-        for row in outcomes.iter_rows():
-            yield _from_line(row["outcome"])
-    except ray.exceptions.RayError as error:
-        raise _said_by_worker(error) or error from error
+    for row in outcomes.iter_rows():
+        yield _from_line(row["outcome"])
 
 
 class _Worker:
@@ -73,7 +70,10 @@ class _Worker:
             Item(str(video), None if path is None else Path(path))
             for video, path in zip(batch["video"], batch["path"], strict=True)
         ]
-        return {"outcome": [_to_line(outcome) for outcome in self.narrator.outcomes(items, self.reading)]}
+        try:
+            return {"outcome": [_to_line(outcome) for outcome in self.narrator.outcomes(items, self.reading)]}
+        except UserError as error:  # Ray would pass on its text among much else, and not what it is
+            return {"outcome": [json.dumps({"error": str(error)})]}
 
 
 def _to_line(outcome: Outcome) -> str:
@@ -82,11 +82,6 @@ def _to_line(outcome: Outcome) -> str:
 
 def _from_line(line: str) -> Outcome:
     record = json.loads(line)
+    if "error" in record:
+        raise UserError(record["error"])
     return Failure(**record) if "reason" in record else parse(record, record["video"])
-
-
-def _said_by_worker(error: BaseException | None) -> UserError | None:
-    """The UserError that a worker raised, if that is what ended it."""
-    while error is not None and not isinstance(error, UserError):
-        error = getattr(error, "cause", None) or error.__cause__
-    return error

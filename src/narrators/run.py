@@ -11,7 +11,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from src.build import narratives_file
 from src.data.dataset import load_split, split_names
 from src.errors import UserError
 from src.narrators.build import build_narrator
@@ -19,7 +18,6 @@ from src.narrators.cluster import cluster_outcomes
 from src.narrators.collection import collect
 from src.narrators.journal import Journal, failures_file
 from src.narrators.narrator import Failure, Item, Narrator, Outcome, Reading
-from src.narrators.report import report
 from src.narrators.shards import merge, parse_shard
 
 _log = logging.getLogger(__name__)
@@ -35,6 +33,8 @@ def narrate(cfg: DictConfig) -> None:
         _merge(cfg)
         return
     if cfg.report:
+        from src.narrators.report import report  # takes seconds, and narrating needs none of it
+
         report(cfg, output_file(cfg))
         return
     narrator = build_narrator(cfg.narrator)
@@ -105,6 +105,8 @@ def output_file(cfg: DictConfig) -> Path:
     if cfg.output is not None:
         return Path(cfg.output)
     if cfg.get("data") is not None:
+        from src.build import narratives_file  # takes seconds, and without a data set nothing of it is needed
+
         return narratives_file(cfg)
     if cfg.videos is None:
         raise UserError("say where to write: output=FILE, or data=NAME for the place of that data set's narratives")

@@ -202,6 +202,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 def test_a_real_server(served: str, llava: Path, items: list[Item], tmp_path: Path) -> None:
     """One that knows nothing of this project, with the other reader of frames."""
     folder = items[0].path.parent  # type: ignore[union-attr]
@@ -221,6 +222,7 @@ def test_a_real_server(served: str, llava: Path, items: list[Item], tmp_path: Pa
     assert failures_file(output).exists()
 
 
+@pytest.mark.slow
 def test_the_real_server_knows_no_other_model(served: str) -> None:
     with pytest.raises((UserError, NarrationError)):
         _narrator(served, model="/nowhere", attempts=1).narrate([_frame()])
