@@ -50,9 +50,10 @@ _DOES = {
 }
 _BESIDE = ("next to {what}", "near {what}", "beside {what}")
 _DOORWAY = ("in the open doorway", "at the entrance of the room")
-_BRIGHT = ("the lamp is on and the room is bright", "the room is lit by a lamp")
-_DIM = ("the lamp is off and the room is dark", "the light is off in the dim room")
+_BRIGHT = ("the lamp is on", "the room is bright")
+_DIM = ("the lamp is off", "the room is dark")
 _OPEN = ("The door is open", "There is an open doorway")
+_BACKGROUND = 2  # things on the floor that nobody is near, of which a caption speaks
 _CLOSED = ("The door is closed", "The door is shut")
 
 
@@ -79,13 +80,11 @@ class PlayroomNarrator(FrameNarrator):
 def describe(view: View) -> str:
     """What is seen, as sentences. The same facts are always said in the same words."""
     said = [_somebody(figure) for figure in view.figures] or ["Nobody is to be seen in the room."]
+    chance = Random(len(view.figures) + 2 * view.bright)
+    scene = f"{chance.choice(_OPEN if view.doorway else _CLOSED)}, {chance.choice(_BRIGHT if view.bright else _DIM)}"
     touched = {figure.touches for figure in view.figures}
-    lying = [_name(thing) for thing in view.things if thing not in touched]
-    if lying:
-        said.append(_sentence(f"{_listed(lying)} {'lie' if len(lying) > 1 else 'lies'} on the floor"))
-    door, light = (_OPEN if view.doorway else _CLOSED), (_BRIGHT if view.bright else _DIM)
-    facts = Random(len(view.figures) + 2 * view.bright)
-    said.append(f"{facts.choice(door)}, and {facts.choice(light)}.")
+    lying = [_name(thing) for thing in view.things if thing not in touched][:_BACKGROUND]
+    said.append(f"{scene}, and {' and '.join(lying)} on the floor." if lying else f"{scene}.")
     return " ".join(said)
 
 
@@ -114,10 +113,6 @@ def _chance(*facts: str) -> Random:
 
 def _article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _sentence(words: str) -> str:

@@ -93,7 +93,9 @@ def look(frame: Pixels) -> View:
         for patch in _patches(colour, painted == index, _LEAST_AREA * scale**2)
     ]
     skin = (saturation > 0.2) & (saturation < 0.5) & (value > 0.5) & (hue > 10) & (hue < 38)
-    heads = [head for head in _patches("skin", skin, 14 * scale**2) if min(head.height, head.width) >= 4 * scale]
+    # Arms are too thin to outlive an opening.
+    broad = ndimage.binary_opening(skin, np.ones((max(round(4 * scale), 1),) * 2))
+    heads = _patches("skin", broad, 14 * scale**2)
     for head in heads:
         skin[head.top : head.bottom, head.left : head.right] = False
     dark = _patches("dark", light < (0.11 if bright else 0.07), 180 * scale**2)
