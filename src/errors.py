@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -21,7 +23,8 @@ def reason(error: BaseException) -> str:
 def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A Hydra task whose UserErrors end the program with their one line.
 
-    Inside a multirun they are raised, so that the other jobs still run.
+    In a multirun no exception stops the other jobs: the job's folder says that it failed and why, and its value is
+    NaN. src.sweeps.Summary lists such jobs at the end.
     """
 
     @functools.wraps(task)
@@ -29,13 +32,19 @@ def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            try:
+                return task(cfg)
+            except UserError as error:
+                # Hydra lets an exit pass, where it would print lines of its own about an exception.
+                _exit(error)
         try:
             return task(cfg)
-        except UserError as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
-                raise
-            # Hydra lets an exit pass, where it would print lines of its own about an exception.
-            _exit(error)
+        except Exception as error:
+            from src.sweeps import record_failure
+
+            record_failure(Path(HydraConfig.get().runtime.output_dir), error)
+            return math.nan
 
     return reporting
 

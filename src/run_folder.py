@@ -15,6 +15,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from src.errors import UserError
+
 PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "hydra-core", "h5py", "numpy")
 
 
@@ -50,7 +52,9 @@ class RunFolder:
         if error is None:
             self._status("finished")
         else:
-            self._status("failed", reason=f"{type(error).__name__}: {error}")
+            self._status(
+                "failed", reason=str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            )
 
     def metrics(self, values: dict[str, float]) -> None:
         """Write the run's final metrics, named as they are logged."""
@@ -67,6 +71,32 @@ def _is_first() -> bool:
     from lightning.pytorch.utilities import rank_zero_only
 
     return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def finished_value(path: Path, config: DictConfig) -> float | None:
+    """The best validation value of a run that finished in this folder; None where none did.
+
+    Raises:
+        UserError: the finished run had another configuration, which would be overwritten.
+    """
+    status = path / "status.json"
+    if not status.is_file() or json.loads(status.read_text())["state"] != "finished":
+        return None
+    before = _of_run(OmegaConf.load(path / "config.yaml"))
+    now = _of_run(OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    if changed:
+        raise UserError(
+            f"{path} holds a finished run of another {', '.join(changed)}: give another folder, or delete it"
+        )
+    metrics = json.loads((path / "metrics.json").read_text())
+    return float(metrics[f"best/{config.callbacks.best.monitor}"])
+
+
+def _of_run(config: Any) -> dict[str, Any]:
+    """What decides a run's numbers: not where things lie, nor how it is logged."""
+    settings: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
+    return {key: value for key, value in settings.items() if key not in ("paths", "folder", "logger", "ckpt_path")}
 
 
 def environment() -> dict[str, Any]:

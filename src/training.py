@@ -19,7 +19,7 @@ from src.checkpoints import LAST, PREVIOUS, newest_run, read_checkpoint, require
 from src.errors import UserError
 from src.metrics.suite import table
 from src.models.tea import TEA
-from src.run_folder import RunFolder
+from src.run_folder import RunFolder, finished_value
 
 log = logging.getLogger(__name__)
 # Lightning says through its own handler what it also says through ours.
@@ -37,12 +37,18 @@ warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*
 def fit_and_test(cfg: DictConfig) -> float:
     """Fit, test every test split with the best validation checkpoint, and record all of it in the run folder.
 
+    A run whose folder holds a state continues from it; one that is finished is not run again.
+
     Returns:
         The best value of the monitored validation metric.
 
     Raises:
         UserError: something that is asked for is missing or does not fit.
     """
+    value = finished_value(Path(cfg.folder), cfg)
+    if value is not None:
+        log.info("finished before: %s", cfg.folder)
+        return value
     checkpoint = _continued(cfg)
     folder = Path(cfg.folder)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)

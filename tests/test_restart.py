@@ -112,11 +112,13 @@ def test_a_damaged_state_is_reported_and_the_one_before_it_taken(
         content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content[: len(content) // 2])
         if name == LAST:
-            # A run whose folder holds a state continues from it without being told.
+            # A run whose folder holds a state continues from it without being told, unless it is finished.
+            (tmp_path / "status.json").write_text('{"state": "running"}')
             fit_and_test(compose(*run, f"folder={tmp_path}", "+trainer.limit_train_batches=4", config="train"))
             assert f"{tmp_path / LAST} cannot be read as a checkpoint" in caplog.text
             assert f"continuing from {tmp_path / PREVIOUS}" in caplog.text
     (tmp_path / LAST).write_bytes(b"")
+    (tmp_path / "status.json").write_text('{"state": "running"}')
     with pytest.raises(UserError, match="cannot be read as a checkpoint"):
         fit_and_test(compose(*run, f"folder={tmp_path}", config="train"))
 

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from src.errors import UserError
 from src.models.matching import NarrativeEmbedding
 from src.models.predictor import Predictor
 from src.models.span.predictor import Boundaries, SpanOutput
@@ -36,6 +37,8 @@ class ParagraphQuery(nn.Module):
         highlight: bool,
     ) -> None:
         super().__init__()
+        if alpha < 0:
+            raise UserError(f"paragraph.network.alpha is {alpha}: a weight is 0 or more")
         self.network = predictor.boundary_network()
         self.embed_narrative = NarrativeEmbedding(self.network.embedding(text_dim, "narrative"), match)
         self.embed_query = self.network.embedding(text_dim, "query")
@@ -68,10 +71,12 @@ class ParagraphQuery(nn.Module):
     def _fuse(self, video: Boundaries, paragraph: Boundaries, mask: Tensor) -> Boundaries:
         """p = (p_v + α p_c) / (1 + α): Eq. 14, scaled to sum to one, which changes neither gradient nor ranking."""
 
+        weight = math.log(self.alpha) if self.alpha else -math.inf
+
         def fuse(v: Tensor, c: Tensor) -> Tensor:
             # At padding both are −inf, where the gradient of logaddexp is not a number.
             v, c = v.masked_fill(~mask, 0.0), c.masked_fill(~mask, 0.0)
-            scores = torch.logaddexp(v, c + math.log(self.alpha)) - math.log1p(self.alpha)
+            scores = torch.logaddexp(v, c + weight) - math.log1p(self.alpha)
             return scores.masked_fill(~mask, -torch.inf)
 
         return Boundaries(fuse(video.start, paragraph.start), fuse(video.end, paragraph.end))

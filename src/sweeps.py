@@ -1,0 +1,52 @@
+"""Multiruns that can be broken off and run again: what failed is recorded, and listed at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from src.errors import UserError, reason
+
+_log = logging.getLogger(__name__)
+
+
+def record_failure(folder: Path, error: Exception) -> None:
+    """Say in a job's folder that it failed and why, and tell the user; of a defect of ours with its traceback."""
+    _log.error("%s failed: %s", folder.name, reason(error), exc_info=None if isinstance(error, UserError) else error)
+    status = folder / "status.json"
+    if not status.is_file() or json.loads(status.read_text())["state"] != "failed":
+        content = {"state": "failed", "started": time.time(), "seconds": 0.0, "reason": reason(error)}
+        status.write_text(json.dumps(content) + "\n")
+
+
+class Summary(Callback):
+    """After a multirun, lists its jobs that are not finished, with reasons; the command then ends with status 1."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self.started = time.time()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        place = Path(config.hydra.sweep.dir)
+        # A job's name is a path where it overrides one.
+        ours = {path.parent: json.loads(path.read_text()) for path in place.rglob("status.json")}
+        ours = {folder: state for folder, state in ours.items() if _touched(folder) >= self.started}
+        failed = {folder: state for folder, state in sorted(ours.items()) if state["state"] != "finished"}
+        for folder, state in failed.items():
+            why = state.get("reason", "it was killed")
+            print(f"{state['state']}: {folder.relative_to(place)}: {why}", file=sys.stderr)
+        print(f"{len(ours) - len(failed)} of {len(ours)} jobs finished: {place}")
+        if failed:
+            sys.exit(1)
+
+
+def _touched(folder: Path) -> float:
+    """When a job last began in a folder: Hydra writes its own config there each time."""
+    own = folder / ".hydra" / "config.yaml"
+    return own.stat().st_mtime if own.is_file() else 0.0
