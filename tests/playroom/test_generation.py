@@ -1,4 +1,4 @@
-"""A Playroom on the disk: the same again from the same seed, read by the readers of published data, whole or not there."""
+"""A Playroom on the disk: the same again from the same seed, read like published data, whole or not there."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_one_that_is_there_is_kept_and_another_is_not_written_over_it(made: Path
     before = (made / "train.json").stat().st_mtime_ns
     generate(made, SIZE, seed=0, workers=1)
     assert (made / "train.json").stat().st_mtime_ns == before
-    with pytest.raises(UserError, match="holds the Playroom .*remove it, or give folder="):
+    with pytest.raises(UserError, match=r"holds the Playroom .*remove it, or give folder="):
         generate(made, SIZE, seed=1, workers=1)
     with pytest.raises(UserError, match="holds something that is no Playroom"):
         generate(made.parent, SIZE, seed=0, workers=1)

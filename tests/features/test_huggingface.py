@@ -1,0 +1,84 @@
+"""Encoders of transformers with random weights: of images and of videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    SiglipConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+    VideoMAEConfig,
+    VideoMAEImageProcessor,
+    VideoMAEModel,
+    ViTConfig,
+    ViTImageProcessor,
+    ViTModel,
+)
+
+from src.data.store import Store
+from src.errors import UserError
+from src.features.extraction import extract
+from src.features.huggingface import HuggingFaceVision
+from tests.compose import compose
+
+LAYERS: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+VISION: dict[str, Any] = {**LAYERS, "image_size": 32, "patch_size": 8}
+TEXT: dict[str, Any] = {**LAYERS, "vocab_size": 50, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+SQUARE = {"height": 32, "width": 32}
+DIMS = {"clip": 12, "siglip": 16, "vit": 16, "videomae": 16}
+
+
+def save(kind: str, folder: Path) -> str:
+    torch.manual_seed(0)
+    if kind == "clip":
+        CLIPModel(CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=12)).save_pretrained(folder)
+        CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=SQUARE).save_pretrained(folder)
+    elif kind == "siglip":
+        SiglipModel(SiglipConfig(text_config=TEXT, vision_config=VISION)).save_pretrained(folder)
+        SiglipImageProcessor(size=SQUARE).save_pretrained(folder)
+    elif kind == "vit":
+        ViTModel(ViTConfig(**VISION)).save_pretrained(folder)
+        ViTImageProcessor(size=SQUARE).save_pretrained(folder)
+    else:
+        VideoMAEModel(VideoMAEConfig(**VISION, num_frames=4)).save_pretrained(folder)
+        VideoMAEImageProcessor(size={"shortest_edge": 32}, crop_size=SQUARE).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("kind", sorted(DIMS))
+def test_videos_are_encoded(kind: str, videos: Path, tmp_path: Path) -> None:
+    model = save(kind, tmp_path / kind)
+    ours = [f"videos={videos}", "collection=mine", f"paths.stores={tmp_path}/stores", "features=hf"]
+    settings = [f"features.name={kind}", f"features.model={model}", f"features.dim={DIMS[kind]}"]
+    extract(compose(*ours, *settings, "features.layout.extractor.device=cpu", config="extract"))
+    store = Store(tmp_path / "stores" / "mine" / f"features.{kind}.max128.h5")
+    features = np.asarray(store["three"]["features"])
+    assert features.shape == (3, DIMS[kind])
+    assert np.abs(features[0] - features[1]).max() > 0.01  # red is not blue
+
+
+@pytest.mark.parametrize("kind", sorted(DIMS))
+def test_a_snippet_does_not_depend_on_its_batch(kind: str, tmp_path: Path) -> None:
+    extractor = HuggingFaceVision(save(kind, tmp_path / kind), frames=2, device="cpu")
+    assert extractor.frames == (4 if kind == "videomae" else 2)
+    shape = (3, extractor.frames, 40, 56, 3)
+    snippets = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    together = extractor(snippets)
+    assert together.shape == (3, DIMS[kind])
+    assert extractor(snippets[1:2]) == pytest.approx(together[1:2], abs=1e-4)
+
+
+def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    extractor = HuggingFaceVision(str(tmp_path / "nothing"), frames=2, device="cpu")
+    with pytest.raises(UserError, match=r"cannot be loaded .*: set features.model to a local path"):
+        extractor(np.zeros((1, 2, 32, 32, 3), np.uint8))
+    with pytest.raises(UserError, match="must be 1 or more"):
+        HuggingFaceVision("any", frames=0, device="cpu")
