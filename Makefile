@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install test test-slow lint format clean
+.PHONY: install demo test test-slow bench lint format clean
 
 install: $(INSTALLED)
 
@@ -18,11 +18,46 @@ lint: $(INSTALLED)
 	$(RUN) -m ruff format --check src tests benchmarks
 	$(RUN) -m mypy
 
+# The demo, in stages: one whose output exists is skipped, one that was broken off goes on where it was or starts anew.
+# Without the sentence encoder of the extra `minilm`: make demo DEMO_TEXT=learned
+DEMO_TEXT ?= minilm
+DATA := $(or $(TEA_DATA),data)
+DEMO := $(or $(TEA_OUTPUTS),outputs)/demo
+VIDEOS := $(DATA)/playroom/videos
+TRAIN = $(RUN) -m src.train seed=0 trainer=cpu text=$(DEMO_TEXT) hydra.run.dir=$(@D)/$*
+
+demo: $(DEMO)/report.html
+	@cat $(DEMO)/playroom.md
+	@echo "the page: $(abspath $<)"
+
+$(DATA)/playroom/playroom.json: | $(INSTALLED)
+	$(RUN) -m src.playroom
+
+$(DEMO)/narrated: $(DATA)/playroom/playroom.json
+	$(RUN) -m src.narrate data=playroom narrator=playroom videos=$(VIDEOS)
+	@mkdir -p $(@D) && touch $@
+
+$(DEMO)/prepared-$(DEMO_TEXT): $(DEMO)/narrated
+	$(RUN) -m src.prepare +experiment=playroom text=$(DEMO_TEXT)
+	@touch $@
+
+$(DEMO)/$(DEMO_TEXT)/%.trained: $(DEMO)/prepared-$(DEMO_TEXT)
+	$(TRAIN) +experiment=$*
+	@touch $@
+
+$(DEMO)/report.html: $(DEMO)/$(DEMO_TEXT)/playroom_baseline.trained $(DEMO)/$(DEMO_TEXT)/playroom.trained
+	$(RUN) -m src.report runs=[$(DEMO)/$(DEMO_TEXT)] output=$(DEMO) videos=$(VIDEOS) title='TEA on the Playroom'
+
 test: lint
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2
 
 test-slow: $(INSTALLED)
 	$(RUN) -m pytest -m slow
+
+bench: $(INSTALLED)
+	$(RUN) -m benchmarks.span_step
+	$(RUN) -m benchmarks.data_path
+	$(RUN) -m benchmarks.detr_step
 
 format: $(INSTALLED)
 	$(RUN) -m ruff check --fix src tests benchmarks
