@@ -44,9 +44,9 @@ def generate(folder: Path, size: int, seed: int, workers: int) -> None:
     Raises:
         UserError: impossible settings, a folder that holds something else or cannot be written to, a full disk.
     """
-    if size < SMALLEST:
+    if not isinstance(size, int) or size < SMALLEST:
         raise UserError(f"size={size}: a Playroom has at least {SMALLEST} videos")
-    if workers < 0:
+    if not isinstance(workers, int) or workers < 0:
         raise UserError(f"workers={workers}: give the number of processes, or 0 for one a processor")
     made_by = {"size": size, "seed": seed, "version": _VERSION}
     if _is_made(folder, made_by):
