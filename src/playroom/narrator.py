@@ -53,7 +53,7 @@ _DOORWAY = ("in the open doorway", "at the entrance of the room")
 _BRIGHT = ("the lamp is on", "the room is bright")
 _DIM = ("the lamp is off", "the room is dark")
 _OPEN = ("The door is open", "There is an open doorway")
-_BACKGROUND = 2  # things on the floor that nobody is near, of which a caption speaks
+_BACKGROUND = 1  # things that nobody is near, of which a caption speaks
 _CLOSED = ("The door is closed", "The door is shut")
 
 

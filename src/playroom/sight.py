@@ -82,7 +82,7 @@ def look(frame: Pixels) -> View:
     """Find figures and things in a frame (height, width, 3)."""
     scale = frame.shape[0] / _USUAL
     light = frame.max(axis=-1).astype(np.float32) / 255
-    bright = float(np.median(light)) > 0.36
+    bright = float(np.median(light)) > 0.5
     # A camera opens its iris in the dark.
     values = frame.astype(np.float32) / max(float(frame.max()), 50.0)
     hue, saturation, value = _colours(values)
@@ -96,8 +96,9 @@ def look(frame: Pixels) -> View:
     # Arms are too thin to outlive an opening.
     broad = ndimage.binary_opening(skin, np.ones((max(round(4 * scale), 1),) * 2))
     heads = _patches("skin", broad, 14 * scale**2)
+    rim = round(2 * scale)
     for head in heads:
-        skin[head.top : head.bottom, head.left : head.right] = False
+        skin[max(head.top - rim, 0) : head.bottom + rim, max(head.left - rim, 0) : head.right + rim] = False
     dark = _patches("dark", light < (0.11 if bright else 0.07), 180 * scale**2)
     doorway = next((each for each in dark if each.height > 1.3 * each.width and each.width > 7 * scale), None)
     scene = _Scene(patches, heads, skin, (value < 0.3) & (saturation < 0.35), doorway, bright, scale)
@@ -167,7 +168,12 @@ class _Scene:
 
     def _figure(self, body: Patch, head: Patch, things: list[Thing]) -> Figure:
         near = [thing for thing in things if self._gap(body, thing.patch) < 7 * self.scale]
-        touched = min(near, key=lambda thing: self._gap(body, thing.patch), default=None)
+        # What is off the floor is in somebody's hands.
+        touched = min(
+            near,
+            key=lambda thing: (thing.patch.bottom > body.bottom + 5 * self.scale, self._gap(body, thing.patch)),
+            default=None,
+        )
         door = self.doorway
         in_doorway = door is not None and door.left - 3 <= body.column <= door.right + 3
         return Figure(_kind(body, self.scale), body, self._pose(body, head, touched), touched, in_doorway)
@@ -185,9 +191,9 @@ class _Scene:
         if abs(head.column - body.column) > 3.5 * self.scale and touched is not None:
             return "bent"
         left, right, up = self._arms(body, head)
-        if up >= 5 * self.scale:
+        if up >= 2 * self.scale:
             return "waving"
-        if left >= 3 * self.scale and right >= 3 * self.scale:
+        if min(left, right) >= 2 * self.scale:
             return "spread"
         if touched is not None and touched.patch.bottom < body.bottom + 5 * self.scale:
             return "holding"
@@ -212,13 +218,14 @@ class _Scene:
         return int(end + 1), int(rows[breaks[0] + 1] - end - 1)
 
     def _arms(self, body: Patch, head: Patch) -> tuple[int, int, int]:
-        """How far arms reach beyond a body on its left and right, and how many rows they reach above its shoulders."""
+        """How far arms reach beyond a body on its left and right, and how many rows they reach above its head."""
         reach, shoulders = round(9 * self.scale), body.top + round(6 * self.scale)
         level = self.limbs[body.top : shoulders]
         left = level[:, max(body.left - reach, 0) : max(body.left - 2, 0)].any(axis=0).sum()
         right = level[:, body.right + 2 : body.right + reach].any(axis=0).sum()
         column = round(head.column)
-        up = self.limbs[max(head.top - reach, 0) : head.bottom, max(column - 12, 0) : column + 13].any(axis=1).sum()
+        above = self.limbs[max(head.top - reach, 0) : head.top, max(column - 11, 0) : column + 12]
+        up = above.any(axis=1).sum()
         return int(left), int(right), int(up)
 
 
