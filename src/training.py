@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 # Lightning says through its own handler what it also says through ours.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-# Its samplers are: see MomentDataModule.state_dict.
-warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")
 # Metrics are reduced over the processes before they are logged.
 warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
 # A checkpoint is tested in a folder of its own.

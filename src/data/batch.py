@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import get_worker_info
 
 from src.data.records import Moment
-
-_SMALL = 1 << 19
-"""Bytes of a tensor that is sent by value."""
 
 
 class Sample(NamedTuple):
@@ -57,17 +51,6 @@ class Batch:
         """(B,) number of valid snippets."""
         return self.snippet_mask.sum(dim=1)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What a loading process sends: small tensors by value, as sending one through shared memory takes longer."""
-        return {
-            name: value.numpy() if isinstance(value, Tensor) and value.nbytes < _SMALL else value
-            for name, value in ((field.name, getattr(self, field.name)) for field in fields(self))
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, torch.from_numpy(value) if isinstance(value, np.ndarray) else value)
-
     def _each_tensor(self, change: str, *arguments: object) -> Batch:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return Batch(
@@ -96,8 +79,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
     narratives = [sample.narrative for sample in samples if sample.narrative is not None]
     return Batch(
         moments=[sample.moment for sample in samples],
-        video=_padded(videos, int(lengths.max())) if videos else None,
-        narrative=_padded(narratives, int(lengths.max())) if narratives else None,
+        video=pad_sequence(videos, batch_first=True) if videos else None,
+        narrative=pad_sequence(narratives, batch_first=True) if narratives else None,
         snippet_mask=_mask(lengths),
         query=pad_sequence([sample.query for sample in samples], batch_first=True),
         query_mask=_mask(words),
@@ -108,21 +91,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
         ),
         duration=torch.tensor([sample.moment.duration for sample in samples]),
     )
-
-
-def _padded(rows: Sequence[Tensor], length: int) -> Tensor:
-    """Sequences (L, dim) as (B, length, dim), in a loading process at once in the memory that it shares."""
-    shape = (len(rows), length, rows[0].shape[1])
-    shared = get_worker_info() is not None
-    if shared:
-        storage = torch.UntypedStorage._new_shared(math.prod(shape) * rows[0].element_size(), device="cpu")
-        batch = torch.empty(0, dtype=rows[0].dtype).set_(storage, 0, shape)  # type: ignore[call-overload]
-    else:
-        batch = rows[0].new_empty(shape)
-    for to, row in zip(batch, rows, strict=True):
-        to[: len(row)] = row
-        to[len(row) :] = 0
-    return batch
 
 
 def _mask(lengths: Tensor) -> Tensor:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import lightning
-import torch
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from src.data.batch import Batch, Sample, collate
+from src.data.loader import Loader
 from src.data.records import Moment, Window
 from src.data.sampler import BatchSampler
 from src.data.store import Store
@@ -112,7 +112,7 @@ class MomentDataModule(lightning.LightningDataModule):
         stores, snippets: see `MomentDataset`.
         every_window: see `MomentDataset`; of the training split.
         batch_size, eval_batch_size: queries a batch of one process.
-        workers: processes that load batches; 0 loads in the calling one.
+        workers: threads that load batches ahead; 0 loads each when it is asked for.
         bucket: see `BatchSampler`.
         seed: of the order of the training samples.
     """
@@ -158,34 +158,23 @@ class MomentDataModule(lightning.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._position = state_dict
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> Loader:
         loader = self._loader(self.train, self.batch_size, shuffle=True)
-        sampler = loader.sampler
-        assert isinstance(sampler, BatchSampler)
         # Lightning fetches the first batch before it tells the sampler its epoch.
-        sampler.set_epoch(self._position["epoch"])
-        sampler.skip = self._position["batches"] % len(sampler)
+        loader.sampler.set_epoch(self._position["epoch"])
+        loader.sampler.skip = self._position["batches"] % len(loader)
         return loader
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> Loader:
         return self._loader(self.val, self.eval_batch_size, shuffle=False)
 
-    def test_dataloader(self) -> list[DataLoader[Batch]]:
+    def test_dataloader(self) -> list[Loader]:
         return [self._loader(dataset, self.eval_batch_size, shuffle=False) for dataset in self.tests.values()]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         return batch.full()
 
-    def _loader(self, dataset: MomentDataset, size: int, shuffle: bool) -> DataLoader[Batch]:
+    def _loader(self, dataset: MomentDataset, size: int, shuffle: bool) -> Loader:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = BatchSampler(dataset.lengths(), size, shuffle, self.bucket and shuffle, self.seed, rank, world)
-        return DataLoader(
-            dataset,
-            sampler=sampler,
-            batch_size=None,  # the sampler deals out whole batches
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0 and shuffle,
-            pin_memory=torch.cuda.is_available(),
-            # Starting workers would otherwise draw from the numbers that dropout draws from.
-            generator=torch.Generator().manual_seed(self.seed),
-        )
+        return Loader(dataset, sampler, self.workers)
