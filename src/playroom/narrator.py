@@ -53,7 +53,6 @@ _DOORWAY = ("in the open doorway", "at the entrance of the room")
 _BRIGHT = ("the lamp is on", "the room is bright")
 _DIM = ("the lamp is off", "the room is dark")
 _OPEN = ("The door is open", "There is an open doorway")
-_BACKGROUND = 1  # things that nobody is near, of which a caption speaks
 _CLOSED = ("The door is closed", "The door is shut")
 
 
@@ -83,8 +82,9 @@ def describe(view: View) -> str:
     chance = Random(len(view.figures) + 2 * view.bright)
     scene = f"{chance.choice(_OPEN if view.doorway else _CLOSED)}, {chance.choice(_BRIGHT if view.bright else _DIM)}"
     touched = {figure.touches for figure in view.figures}
-    lying = [_name(thing) for thing in view.things if thing not in touched][:_BACKGROUND]
-    said.append(f"{scene}, and {' and '.join(lying)} on the floor." if lying else f"{scene}.")
+    # Of what nobody is near, it speaks of one thing: captions leave out much of the background.
+    other = next((thing for thing in view.things if thing not in touched), None)
+    said.append(f"{scene}, and {_name(other)} is on the floor." if other is not None else f"{scene}.")
     return " ".join(said)
 
 
