@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,14 +88,14 @@ def _jpeg(image: NDArray[np.uint8]) -> str:
 
 def example(
     index: int,
+    record: Mapping[str, Any],
     answers: Mapping[str, Answers],
     baseline: str,
     narratives: Mapping[str, Narratives],
     frames: Mapping[str, list[str]],
 ) -> Example:
-    """One query, with the first moment of each variant."""
-    one = next(iter(answers.values()))
-    record, duration = one.records[index], float(one.duration[index])
+    """One query, by its index and its line of the predictions file, with the first moment of each variant."""
+    duration = float(record["duration"])
     bars = [_bar("ground truth", record["windows"], duration, "", "truth")]
     for variant, answer in answers.items():
         kind = "baseline" if variant == baseline else "ours"

@@ -201,12 +201,14 @@ def _examples(
 ) -> list[Example]:
     compared = {baseline: first[baseline], best: first[best]}
     chosen = choose(first[best].ious, first[baseline].ious, cfg.examples)
-    records = [first[best].records[index] for index in chosen]
+    records = first[best].records(chosen)
     told = narratives_of(variants[best][0], [record["video"] for record in records])
     frames = pictures(
         Path(cfg.videos) if cfg.videos else None, [(record["video"], record["duration"]) for record in records]
     )
-    return [example(index, compared, baseline, told, frames) for index in chosen]
+    return [
+        example(index, record, compared, baseline, told, frames) for index, record in zip(chosen, records, strict=True)
+    ]
 
 
 def _render(cfg: DictConfig, runs: Sequence[Run], parts: Sequence[Part], problems: Sequence[str]) -> str:

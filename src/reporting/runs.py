@@ -13,10 +13,9 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
-from torch.nn.utils.rnn import pad_sequence
 
 from src.errors import UserError, reason
-from src.metrics.overlap import overlaps
+from src.moments import iou
 
 # Settings in which runs may differ without being another variant.
 _NOT_A_VARIANT = (
@@ -30,20 +29,27 @@ class Answers:
     """How a run answered the n queries of a split.
 
     Attributes:
+        path: of the predictions file.
         ids: of the queries.
-        records: a line of the predictions file each.
         ious: (n,) IoU of the first moment with the best-matching annotated one.
         first: (n, 2) that first moment, in seconds.
         truth: (n, 2) the annotated moment it matches best.
         duration: (n,) of the videos, in seconds.
     """
 
+    path: Path
     ids: list[str]
-    records: list[dict[str, Any]]
     ious: NDArray[np.float64]
     first: NDArray[np.float64]
     truth: NDArray[np.float64]
     duration: NDArray[np.float64]
+
+    def records(self, indices: Iterable[int]) -> list[dict[str, Any]]:
+        """The lines of some queries, in the order of `indices`, from the file: all of them would fill the memory."""
+        wanted = list(indices)
+        with self.path.open(encoding="utf-8") as file:
+            found = {number: json.loads(line) for number, line in enumerate(file) if number in wanted}
+        return [found[index] for index in wanted]
 
 
 @dataclass
@@ -101,31 +107,34 @@ def read_answers(path: Path) -> Answers:
     Raises:
         UserError: a line is broken; it names the line.
     """
-    records = []
+    ids: list[str] = []
+    first: list[tuple[float, float]] = []
+    windows: list[tuple[float, float]] = []
+    counts: list[int] = []
+    duration: list[float] = []
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
                 record = json.loads(line)
-                windows, first = torch.tensor(record["windows"]), torch.tensor(record["predictions"][0][:2])
-                if windows.shape[1:] != (2,) or first.shape != (2,):
-                    raise ValueError("windows are not pairs")
+                start, end = record["predictions"][0][:2]
+                first.append((float(start), float(end)))
+                annotated = [(float(start), float(end)) for start, end in record["windows"]]
+                if not annotated:
+                    raise ValueError("it has no annotated window")
+                windows += annotated
+                counts.append(len(annotated))
+                duration.append(float(record["duration"]))
+                ids.append(str(record["query_id"]))
             except (ValueError, KeyError, IndexError, TypeError) as error:
                 raise UserError(f"{path}, line {number}: not a prediction ({reason(error)})") from error
-            records.append((record, windows, first))
-    if not records:
+    if not ids:
         raise UserError(f"{path} holds no prediction")
-    truth = pad_sequence([windows for _, windows, _ in records], batch_first=True, padding_value=torch.nan).double()
-    first = torch.stack([window for _, _, window in records]).double()
-    every = overlaps(first[:, None], truth)[:, 0].clamp(min=0)
-    best = every.argmax(dim=1)
-    return Answers(
-        ids=[str(record["query_id"]) for record, _, _ in records],
-        records=[record for record, _, _ in records],
-        ious=every.amax(dim=1).numpy(),
-        first=first.numpy(),
-        truth=truth[torch.arange(len(best)), best].numpy(),
-        duration=np.array([record["duration"] for record, _, _ in records], dtype=np.float64),
-    )
+    predicted, truth = np.array(first), np.array(windows)
+    query = np.repeat(np.arange(len(ids)), counts)
+    every = iou(torch.from_numpy(predicted[query]), torch.from_numpy(truth)).numpy()
+    # Within a query by IoU: its last is its best.
+    best = np.lexsort((every, query))[np.cumsum(counts) - 1]
+    return Answers(path, ids, every[best], predicted, truth[best], np.array(duration))
 
 
 def find_runs(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
