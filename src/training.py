@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
@@ -54,16 +57,19 @@ def fit_and_test(cfg: DictConfig) -> float:
         data = build_data(cfg)
         model = build_model(cfg, data)
         trainer = build_trainer(cfg)
-        try:
-            trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
-        except SIGTERMException as asked:
-            raise UserError(f"asked to end (SIGTERM): state kept, continue with ckpt_path={folder}") from asked
-        values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-        best = _best(trainer)
-        values[f"best/{cfg.callbacks.best.monitor}"] = best
-        if cfg.test:
-            values |= test(trainer, model, data, "best")
-        run.metrics(values)
+        with _closed_loggers(trainer):
+            try:
+                trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+            except SIGTERMException as asked:
+                raise UserError(f"asked to end (SIGTERM): state kept, continue with ckpt_path={folder}") from asked
+            values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+            best = _best(trainer)
+            values[f"best/{cfg.callbacks.best.monitor}"] = best
+            for logger in trainer.loggers:
+                logger.log_metrics({f"best/{cfg.callbacks.best.monitor}": best}, trainer.global_step)
+            if cfg.test:
+                values |= test(trainer, model, data, "best")
+            run.metrics(values)
     log.info("run folder: %s", folder)
     return best
 
@@ -87,6 +93,19 @@ def build_trainer(cfg: DictConfig) -> lightning.Trainer:
         logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
     trainer: lightning.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
     return trainer
+
+
+@contextmanager
+def _closed_loggers(trainer: lightning.Trainer) -> Iterator[None]:
+    """End the run at Weights & Biases with this run, so that the next job of a multirun has one of its own."""
+    failed = 1
+    try:
+        yield
+        failed = 0
+    finally:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish(exit_code=failed)
 
 
 def _best(trainer: lightning.Trainer) -> float:
