@@ -13,6 +13,7 @@ _WALK = 26.0 / FPS  # pixels a frame
 _RUN = 52.0 / FPS
 _ARM = 12.0  # pixels from a figure's middle to its hands
 _MARGIN = 8.0  # pixels that figures keep from the edge of the frame
+_SILL = 72.0  # row on which a figure in the doorway stands
 
 
 def next_action(world: World, me: Figure) -> Action:
@@ -219,7 +220,7 @@ def _hide(world: World, me: Figure) -> Action:
 
 
 def _enter(world: World, me: Figure) -> Action:
-    me.x, me.base, me.present = world.room.door, 72.0, True
+    me.x, me.base, me.present = world.room.door, _SILL, True
     with world.doing("enter", me):
         yield from _through_door(world, me, me.lane)
 
@@ -228,7 +229,7 @@ def _leave(world: World, me: Figure) -> Action:
     with world.taking("door"):
         yield from _go(me, world.room.door)
         with world.doing("leave", me):
-            yield from _through_door(world, me, 72.0)
+            yield from _through_door(world, me, _SILL)
     me.present = False
 
 
