@@ -80,7 +80,7 @@ def recall_by(
 
 def bars(table: Table, metric: str) -> str:
     """A metric of every variant on every split, with its standard deviation over seeds."""
-    splits = [split for split, name in table.columns if name == metric and ":" not in split]
+    splits = [split for split, name in table.columns if name == metric]
     figure, axes = _empty("", metric)
     width = 0.8 / max(len(table.cells), 1)
     for number, (variant, cells) in enumerate(table.cells.items()):

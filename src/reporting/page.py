@@ -43,6 +43,7 @@ class Part:
 
     title: str
     table: Table
+    parts: Table  # of splits, such as novel words by part of speech; may be empty
     seeds: int
     baseline: str | None
     best: str | None
@@ -51,10 +52,10 @@ class Part:
     figures: list[tuple[str, str]] = field(default_factory=list)
     examples: list[tuple[str, list[Example]]] = field(default_factory=list)
 
-    @property
-    def groups(self) -> list[tuple[str, int]]:
-        """Each split with the number of its columns."""
-        return [(split, len(list(columns))) for split, columns in groupby(self.table.columns, key=lambda c: c[0])]
+
+def groups(table: Table) -> list[tuple[str, int]]:
+    """Each split of a table with the number of its columns."""
+    return [(split, len(list(columns))) for split, columns in groupby(table.columns, key=lambda column: column[0])]
 
 
 def report(cfg: DictConfig) -> Path:
@@ -75,7 +76,9 @@ def report(cfg: DictConfig) -> Path:
     files = {"runs.csv": tidy(runs)}
     for part in parts:
         name = part.title.lower().replace(" ", "_")
-        files |= {f"{name}.md": markdown(part.table), f"{name}.tex": latex(part.table)}
+        for table, suffix in ((part.table, ""), (part.parts, "_parts")):
+            if table.columns:
+                files |= {f"{name}{suffix}.md": markdown(table), f"{name}{suffix}.tex": latex(table)}
     files["report.html"] = _render(cfg, runs, parts, problems)
     for name, text in files.items():
         with whole(folder / name) as temporary:
@@ -98,6 +101,7 @@ def _part(cfg: DictConfig, title: str, runs: Sequence[Run], problems: list[str])
     part = Part(
         title=title,
         table=shown,
+        parts=summarise(runs, cfg.columns, parts=True),
         seeds=max(len(each) for each in variants.values()),
         baseline=baseline if len(variants) > 1 else None,
         best=best,
@@ -222,5 +226,6 @@ def _render(cfg: DictConfig, runs: Sequence[Run], parts: Sequence[Part], problem
         "runs": runs,
         "parts": parts,
         "problems": problems,
+        "groups": groups,
     }
     return templates.get_template("report.html").render(values)

@@ -51,13 +51,16 @@ def tidy(runs: Sequence[Run]) -> str:
     return text.getvalue()
 
 
-def summarise(runs: Sequence[Run], metrics: Sequence[str]) -> Table:
-    """The test metrics of runs of one data set; runs that differ in nothing but the seed share a line."""
+def summarise(runs: Sequence[Run], metrics: Sequence[str], parts: bool = False) -> Table:
+    """The test metrics of runs of one data set; runs that differ in nothing but the seed share a line.
+
+    `parts` asks for the parts of splits (novel_word:NOUN, Table 7) in place of whole splits.
+    """
     found: dict[str, dict[Column, list[float]]] = {}
     for run in runs:
         for name, value in run.metrics.items():
             split, _, metric = name.removeprefix("test/").rpartition("/")
-            if name.startswith("test/") and metric in metrics:
+            if name.startswith("test/") and metric in metrics and (":" in split) == parts:
                 found.setdefault(run.variant, {}).setdefault((split, metric), []).append(value)
     splits = list(dict.fromkeys(split for cells in found.values() for split, _ in cells))
     columns = [(split, metric) for split in splits for metric in metrics]
