@@ -46,7 +46,7 @@ $(DEMO)/$(DEMO_TEXT)/%.trained: $(DEMO)/prepared-$(DEMO_TEXT)
 	@touch $@
 
 $(DEMO)/report.html: $(DEMO)/$(DEMO_TEXT)/playroom_baseline.trained $(DEMO)/$(DEMO_TEXT)/playroom.trained
-	$(RUN) -m src.report runs=[$(DEMO)/$(DEMO_TEXT)] output=$(DEMO) videos=$(VIDEOS) title='TEA on the Playroom'
+	$(RUN) -m src.report runs=[$(DEMO)/$(DEMO_TEXT)] output=$(DEMO) videos=$(VIDEOS) title='TEA on the Playroom' > /dev/null
 
 test: lint
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2

@@ -10,6 +10,7 @@ from statistics import mean, stdev
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -25,6 +26,10 @@ matplotlib.rcParams |= {
     "svg.fonttype": "none",
     "figure.constrained_layout.use": True,
     "legend.frameon": False,
+    # The page's own colours: the baseline grey, the first variant beside it blue.
+    "axes.prop_cycle": cycler(
+        color=["#8a94a3", "#2563c4", "#d9822b", "#2e7d4f", "#8a4fbf", "#b3392f", "#1d9aa8", "#c2a100"]
+    ),
 }
 _SIZE = (4.6, 2.8)
 
@@ -40,7 +45,6 @@ def learning_curves(variants: Mapping[str, Sequence[Run]], metric: str) -> str |
             axes.plot(epochs, values, label=variant, marker="o" if len(epochs) == 1 else None)
     if not axes.lines:
         return None
-    axes.legend()
     return _svg(figure)
 
 
@@ -59,7 +63,6 @@ def iou_histogram(ious: Mapping[str, NDArray[np.float64]]) -> str:
     for variant, values in ious.items():
         share = 100 * np.histogram(values, edges)[0] / len(values)
         axes.stairs(share, edges, label=variant, linewidth=1.5)
-    axes.legend()
     return _svg(figure)
 
 
@@ -74,7 +77,6 @@ def recall_by(
         points = [(where[bins == b].mean(), 100 * (values[bins == b] >= least_iou).mean()) for b in np.unique(bins)]
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=variant)
     axes.set_ylim(bottom=0)
-    axes.legend()
     return _svg(figure)
 
 
@@ -91,7 +93,6 @@ def bars(table: Table, metric: str) -> str:
             places, [cell.mean for _, cell in shown], width, yerr=spread, label=variant, error_kw={"linewidth": 0.8}
         )
     axes.set_xticks(range(len(splits)), splits, rotation=15)
-    axes.legend()
     return _svg(figure)
 
 
@@ -106,7 +107,6 @@ def sweep(runs: Sequence[Run], key: str, metric: str, splits: Sequence[str]) -> 
         where = sorted(values)
         spread = [stdev(values[x]) if len(values[x]) > 1 else 0.0 for x in where]
         axes.errorbar(where, [mean(values[x]) for x in where], yerr=spread, marker="o", markersize=3, label=split)
-    axes.legend()
     return _svg(figure)
 
 
@@ -119,12 +119,11 @@ def _empty(x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure) -> str:
-    for axes in figure.axes:
-        legend = axes.get_legend()
-        # A long name would cover the figure.
-        for label in legend.get_texts() if legend is not None else ():
-            label.set_text(label.get_text()[:40])
-            label.set_fontsize(8)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    if handles:
+        # Above the axes, where it covers nothing; a long name would be wider than the figure.
+        columns = 1 if max(map(len, labels)) > 24 else 2 if max(map(len, labels)) > 12 else 4
+        figure.legend(handles, [label[:60] for label in labels], loc="outside upper left", ncols=columns, fontsize=8)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     return re.sub(r"^.*?(?=<svg)", "", text.getvalue(), flags=re.DOTALL)

@@ -6,7 +6,6 @@ import datetime
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from src.reporting import figures
 from src.reporting.bootstrap import Difference, paired_bootstrap
 from src.reporting.examples import Example, choose, example, narratives_of, pictures, require_same_queries
 from src.reporting.runs import Answers, Run, find_runs
-from src.reporting.tables import Column, Table, differences, latex, markdown, summarise, tidy, with_paper
+from src.reporting.tables import Gains, Table, differences, latex, markdown, summarise, tidy, with_paper
 
 _log = logging.getLogger(__name__)
 
@@ -47,15 +46,12 @@ class Part:
     seeds: int
     baseline: str | None
     best: str | None
-    differences: Mapping[str, Mapping[Column, float]]
+    differences: Gains
+    part_differences: Gains
     bootstrap: list[Sure] = field(default_factory=list)
     figures: list[tuple[str, str]] = field(default_factory=list)
+    distributions: list[tuple[str, list[tuple[str, str]]]] = field(default_factory=list)
     examples: list[tuple[str, list[Example]]] = field(default_factory=list)
-
-
-def groups(table: Table) -> list[tuple[str, int]]:
-    """Each split of a table with the number of its columns."""
-    return [(split, len(list(columns))) for split, columns in groupby(table.columns, key=lambda column: column[0])]
 
 
 def report(cfg: DictConfig) -> Path:
@@ -76,15 +72,15 @@ def report(cfg: DictConfig) -> Path:
     files = {"runs.csv": tidy(runs)}
     for part in parts:
         name = part.title.lower().replace(" ", "_")
-        for table, suffix in ((part.table, ""), (part.parts, "_parts")):
+        for table, gains, suffix in ((part.table, part.differences, ""), (part.parts, part.part_differences, "_parts")):
             if table.columns:
-                files |= {f"{name}{suffix}.md": markdown(table), f"{name}{suffix}.tex": latex(table)}
+                files |= {f"{name}{suffix}.md": markdown(table, gains), f"{name}{suffix}.tex": latex(table)}
     files["report.html"] = _render(cfg, runs, parts, problems)
     for name, text in files.items():
         with whole(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     for part in parts:
-        print(f"{part.title}\n\n{markdown(part.table)}")
+        print(f"{part.title}\n\n{markdown(part.table, part.differences)}")
     for problem in problems:
         _log.warning("%s", problem)
     return folder / "report.html"
@@ -94,18 +90,21 @@ def _part(cfg: DictConfig, title: str, runs: Sequence[Run], problems: list[str])
     table = summarise(runs, cfg.columns)
     if not table.columns:
         raise UserError(f"{title}: no run has any of the metrics {', '.join(cfg.columns)}")
+    baseline = _baseline(cfg, {variant: [run for run in runs if run.variant == variant] for variant in table.cells})
+    table = _ordered(cfg, table, baseline)
+    details = _ordered(cfg, summarise(runs, cfg.columns, parts=True), baseline)
     variants = {variant: [run for run in runs if run.variant == variant] for variant in table.cells}
-    baseline = _baseline(cfg, variants)
     best = _best(table, baseline, variants) if len(variants) > 1 else None
     shown = with_paper(table, Path(cfg.paper)) if cfg.paper else table
     part = Part(
         title=title,
         table=shown,
-        parts=summarise(runs, cfg.columns, parts=True),
+        parts=details,
         seeds=max(len(each) for each in variants.values()),
         baseline=baseline if len(variants) > 1 else None,
         best=best,
         differences=differences(shown, baseline) if len(shown.cells) > 1 else {},
+        part_differences=differences(details, baseline) if len(details.cells) > 1 else {},
     )
     part.figures = _overview(cfg, variants, table)
     for split in tqdm(_splits(runs), desc=title, unit="split", delay=3):
@@ -129,6 +128,14 @@ def _baseline(cfg: DictConfig, variants: Mapping[str, Sequence[Run]]) -> str:
         if runs[0].settings.get("merger.name") == "none" and runs[0].settings.get("paragraph.network") is None:
             return variant
     return next(iter(variants))
+
+
+def _ordered(cfg: DictConfig, table: Table, baseline: str) -> Table:
+    """The baseline first, then what has labels in the labels' order, then the others as they were found."""
+    labels = list(cfg.labels.values())
+    place = {variant: labels.index(variant) if variant in labels else len(labels) for variant in table.cells}
+    order = sorted(place, key=lambda variant: (variant != baseline, place[variant]))
+    return table._replace(cells={variant: table.cells[variant] for variant in order})
 
 
 def _best(table: Table, baseline: str, variants: Mapping[str, Sequence[Run]]) -> str:
@@ -175,11 +182,12 @@ def _by_query(cfg: DictConfig, part: Part, split: str, variants: Mapping[str, Se
     one = next(iter(first.values()))
     length = (one.truth[:, 1] - one.truth[:, 0]) / one.duration
     middle = one.truth.mean(axis=1) / one.duration
-    part.figures += [
-        (f"{split}: how well the first moments overlap.", figures.iou_histogram(ious)),
-        (f"{split}: recall by length of the moment.", figures.recall_by("length / video", length, ious)),
-        (f"{split}: recall by where the moment lies.", figures.recall_by("middle / video", middle, ious)),
+    drawn = [
+        ("How well the first moments overlap.", figures.iou_histogram(ious)),
+        ("Recall by length of the moment.", figures.recall_by("length / video", length, ious)),
+        ("Recall by where the moment lies.", figures.recall_by("middle / video", middle, ious)),
     ]
+    part.distributions.append((split, drawn))
     if baseline not in first or len(first) < 2:
         return
     for variant in first:
@@ -226,6 +234,5 @@ def _render(cfg: DictConfig, runs: Sequence[Run], parts: Sequence[Part], problem
         "runs": runs,
         "parts": parts,
         "problems": problems,
-        "groups": groups,
     }
     return templates.get_template("report.html").render(values)

@@ -31,12 +31,27 @@ class Cell(NamedTuple):
 Column = tuple[str, str]
 """Split (or a row within it, such as novel_word:NOUN) and metric."""
 
+Gains = Mapping[str, Mapping[Column, float]]
+"""By variant and column, the difference to a baseline."""
+
 
 class Table(NamedTuple):
     """Cells by variant and column; not every variant need have every column."""
 
     columns: list[Column]
     cells: dict[str, dict[Column, Cell]]
+
+    @property
+    def splits(self) -> list[str]:
+        return list(dict.fromkeys(split for split, _ in self.columns))
+
+    @property
+    def metrics(self) -> list[str]:
+        return list(dict.fromkeys(metric for _, metric in self.columns))
+
+    def of(self, split: str) -> dict[str, dict[Column, Cell]]:
+        """The cells of the variants that have any of this split."""
+        return {variant: cells for variant, cells in self.cells.items() if any(column[0] == split for column in cells)}
 
 
 def tidy(runs: Sequence[Run]) -> str:
@@ -98,15 +113,22 @@ def with_paper(table: Table, path: Path) -> Table:
     return Table(table.columns, cells)
 
 
-def markdown(table: Table) -> str:
-    """A pipe table, the best of each column in bold."""
-    head = "| |" + "".join(f" {split} {metric} |" for split, metric in table.columns)
-    lines = [head, "|---|" + "---|" * len(table.columns)]
-    for variant, cells in table.cells.items():
-        lines.append(
-            f"| {variant} |" + "".join(f" {_bold(cells.get(column), '**', '**')} |" for column in table.columns)
-        )
-    return "\n".join(lines) + "\n"
+def markdown(table: Table, gains: Gains) -> str:
+    """A pipe table, aligned to be read as it stands: a line for each variant on each split, the best of a column of a
+    split in bold, differences to the baseline in brackets."""
+    lines = [["split", "", *table.metrics]]
+    for split in table.splits:
+        for variant, cells in table.of(split).items():
+            numbers = []
+            for column in ((split, metric) for metric in table.metrics):
+                gain = gains.get(variant, {}).get(column)
+                bracket = f" ({gain:+.1f})" if gain is not None else ""
+                numbers.append(_bold(cells.get(column), "**", "**") + bracket)
+            lines.append([split, variant, *numbers])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = "|".join(["", *("-" * (width + 2) for width in widths), ""])
+    head, *body = ("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
+    return "\n".join([head, rule, *body]) + "\n"
 
 
 def latex(table: Table) -> str:
@@ -123,9 +145,9 @@ def latex(table: Table) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def differences(table: Table, baseline: str) -> Mapping[str, Mapping[Column, float]]:
+def differences(table: Table, baseline: str) -> Gains:
     """Each variant's means minus the baseline's, where both have the column."""
-    theirs = table.cells[baseline]
+    theirs = table.cells.get(baseline, {})
     return {
         variant: {column: cell.mean - theirs[column].mean for column, cell in cells.items() if column in theirs}
         for variant, cells in table.cells.items()

@@ -46,7 +46,7 @@ def made(places: list[Path], output: Path, *overrides: str) -> str:
 
 def test_a_report_has_every_split_and_variant(runs: Path, tmp_path: Path) -> None:
     page = made([runs], tmp_path)
-    for part in ("test_iid", "test_ood", "merger=none", "merger=concat_mlp", "whole_video", "±", "95 % interval"):
+    for part in ("test_iid", "test_ood", "baseline", "TEA", "whole_video", "±", "95 % interval"):
         assert part in page
     # Nothing is fetched: what stands in the page as an address is the name of a vocabulary.
     assert not re.search(r"""(src|href)=["']?http|url\((?!#)|@import""", page)
@@ -55,18 +55,24 @@ def test_a_report_has_every_split_and_variant(runs: Path, tmp_path: Path) -> Non
     logged = json.loads((runs / "tea0" / "metrics.json").read_text())
     (row,) = (r for r in rows if r["folder"].endswith("tea0") and (r["split"], r["metric"]) == ("test_ood", "mIoU"))
     assert float(row["value"]) == logged["test/test_ood/mIoU"]
-    assert (tmp_path / "charades-cd.md").read_text().count("\n") == 5
+    # A line for each of three variants on each of two splits.
+    assert (tmp_path / "charades-cd.md").read_text().count("\n") == 2 + 3 * 2
     assert r"\textbf{" in (tmp_path / "charades-cd.tex").read_text()
 
 
-def test_means_and_bold_are_right(runs: Path, tmp_path: Path) -> None:
+def test_means_bold_and_differences_are_right(runs: Path, tmp_path: Path) -> None:
     made([runs], tmp_path, "columns=[mIoU]")
-    lines = (tmp_path / "charades-cd.md").read_text().splitlines()
-    cells = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in lines[2:]}
-    values = [json.loads((runs / f"tea{seed}" / "metrics.json").read_text())["test/test_iid/mIoU"] for seed in (0, 1)]
-    tea = next(cell for name, cell in cells.items() if "concat_mlp" in name)
-    assert tea.strip("*") == f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
-    best = max(cells, key=lambda name: float(cells[name].strip("*").split()[0]))
+    lines = [line.split("|")[1:4] for line in (tmp_path / "charades-cd.md").read_text().splitlines()]
+    cells = {name.strip(): cell.strip() for split, name, cell in lines if split.strip() == "test_iid"}
+
+    def logged(name: str) -> list[float]:
+        files = [runs / f"{name}{seed}" / "metrics.json" for seed in (0, 1)]
+        return [json.loads(file.read_text())["test/test_iid/mIoU"] for file in files]
+
+    ours, theirs = logged("tea"), logged("baseline")
+    assert f"{np.mean(ours):.1f} ± {np.std(ours, ddof=1):.1f}" in cells["TEA"]
+    assert cells["TEA"].endswith(f"({np.mean(ours) - np.mean(theirs):+.1f})")
+    best = max(cells, key=lambda name: float(cells[name].strip("*").replace("*", " ").split()[0]))
     assert [name for name, cell in cells.items() if "**" in cell] == [best]
 
 
