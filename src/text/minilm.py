@@ -36,3 +36,17 @@ def find() -> str:
                 raise UserError(f"{weights} is not all-MiniLM-L6-v2: its checksum differs; reinstall {_PACKAGE}")
             return str(weights.parent)
     raise UserError(f"{_PACKAGE} is installed without model.safetensors: reinstall it")
+
+
+def available() -> bool:
+    """Whether all-MiniLM-L6-v2 is installed, or kept from the hub, or the hub answers."""
+    place = find()
+    if place != _HUB:
+        return True
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.from_pretrained(_HUB)
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,11 @@
+"""Prints which conf/text this machine can use: minilm where all-MiniLM-L6-v2 is to be had, else learned.
+
+python -m src.text
+"""
+
+from __future__ import annotations
+
+from src.text import minilm
+
+if __name__ == "__main__":
+    print("minilm" if minilm.available() else "learned")
