@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from src.files import whole
 from src.reporting import figures
 from src.reporting.bootstrap import Difference, paired_bootstrap
 from src.reporting.examples import Example, choose, example, narratives_of, pictures, require_same_queries
-from src.reporting.runs import Answers, Run, find_runs
+from src.reporting.runs import Answers, Run, differing, find_runs
 from src.reporting.tables import Gains, Table, differences, latex, markdown, summarise, tidy, with_paper
 
 _log = logging.getLogger(__name__)
@@ -153,21 +154,28 @@ def _overview(cfg: DictConfig, variants: Mapping[str, Sequence[Run]], table: Tab
     metric = cfg.columns[-1]
     found.append((f"{metric} of each split; lines are standard deviations over seeds.", figures.bars(table, metric)))
     runs = [run for each in variants.values() for run in each]
-    for key in _swept(runs):
-        splits = [split for split in _splits(runs) if any(f"test/{split}/{metric}" in run.metrics for run in runs)]
-        found.append((f"{metric} against {key}.", figures.sweep(runs, key, metric, splits)))
+    for key, swept in _swept([run for run in runs if run.source is None]):
+        splits = [split for split in _splits(swept) if any(f"test/{split}/{metric}" in run.metrics for run in swept)]
+        found.append((f"{metric} against {key}.", figures.sweep(swept, key, metric, splits)))
     return found
 
 
-def _swept(runs: Sequence[Run]) -> list[str]:
-    """The numeric settings with three values or more among runs that otherwise agree in their choices."""
-    keys = set.intersection(*(set(run.settings) for run in runs))
-    swept = []
-    for key in sorted(keys - {"seed", "data.fold"}):
-        values = {run.settings[key] for run in runs if isinstance(run.settings[key], int | float)}
-        if len(values) >= 3 and not key.startswith(("trainer.", "loader.", "paths.", "data.")):
-            swept.append(key)
-    return swept
+def _swept(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
+    """Each numeric setting with three values or more among runs that differ in nothing else but the seed, and the runs
+    of the widest such sweep."""
+    keys = differing(runs)
+    found = []
+    for key in keys:
+        alike: dict[str, list[Run]] = {}
+        for run in runs:
+            if isinstance(run.settings.get(key), int | float):
+                others = json.dumps([run.settings.get(other) for other in keys if other != key])
+                alike.setdefault(others, []).append(run)
+        values = {others: {run.settings[key] for run in each} for others, each in alike.items()}
+        widest = max(values, key=lambda others: len(values[others]), default="")
+        if len(values.get(widest, ())) >= 3:
+            found.append((key, alike[widest]))
+    return found
 
 
 def _by_query(cfg: DictConfig, part: Part, split: str, variants: Mapping[str, Sequence[Run]], baseline: str) -> None:

@@ -86,6 +86,16 @@ class Run:
         return dict(_leaves(self.config))
 
     @property
+    def source(self) -> str | None:
+        """What was evaluated in place of a network that was trained here."""
+        if self.config.get("baseline"):
+            return str(self.config["baseline"]["_target_"]).rsplit(".", 2)[-2]
+        if self.config.get("predictions"):
+            name = str(self.config["name"])
+            return name if name != self.config["data"]["name"] else Path(self.config["predictions"]).stem
+        return None
+
+    @property
     def splits(self) -> list[str]:
         """The test splits that have a predictions file."""
         return sorted(path.stem for path in (self.folder / "predictions").glob("*.jsonl"))
@@ -178,34 +188,23 @@ def _read(folder: Path) -> Run:
 
 def _name(runs: Sequence[Run]) -> None:
     """Name each run by the settings in which the runs differ; groups go by their name."""
-    differing = _differing([run for run in runs if _source(run) is None])
+    keys = differing([run for run in runs if run.source is None])
     for run in runs:
-        source = _source(run)
-        if source is not None:
-            run.variant = source
+        if run.source is not None:
+            run.variant = run.source
         else:
-            parts = [f"{_short(key)}={_value(run.settings.get(key))}" for key in differing]
+            parts = [f"{_short(key)}={_value(run.settings.get(key))}" for key in keys]
             run.variant = " ".join(parts) or str(run.config["name"])
 
 
-def _source(run: Run) -> str | None:
-    """What was evaluated in place of a network that was trained here."""
-    if run.config.get("baseline"):
-        return str(run.config["baseline"]["_target_"]).rsplit(".", 2)[-2]
-    if run.config.get("predictions"):
-        name = str(run.config["name"])
-        return name if name != run.config["data"]["name"] else Path(run.config["predictions"]).stem
-    return None
-
-
-def _differing(runs: Sequence[Run]) -> list[str]:
+def differing(runs: Sequence[Run]) -> list[str]:
+    """The settings in which runs are different variants. What a group's choice brings with it is not among them."""
     values: dict[str, set[str]] = {}
     keys = {key for run in runs for key in run.settings if not key.startswith(_NOT_A_VARIANT)}
     for key in keys:
         values[key] = {json.dumps(run.settings.get(key)) for run in runs}
     varied = sorted(key for key, found in values.items() if len(found) > 1)
     named = {key.split(".")[0] for key in varied if key.endswith(".name")}
-    # What a group's choice brings with it goes without saying.
     return [key for key in varied if key.endswith(".name") or _varies(key, runs, named)]
 
 
