@@ -85,6 +85,14 @@ class Run:
         """The settings by dotted name."""
         return dict(_leaves(self.config))
 
+    def has(self, settings: Mapping[str, str]) -> bool:
+        """Whether it is a trained network with these settings, named as on the command line: merger=add.
+
+        A group goes by the name of its choice. What was evaluated in place of a network has no settings of its own.
+        """
+        chosen = {key: self.settings.get(f"{key}.name", self.settings.get(key)) for key in settings}
+        return _source(self) is None and all(_value(chosen[key]) == value for key, value in settings.items())
+
     @property
     def splits(self) -> list[str]:
         """The test splits that have a predictions file."""
