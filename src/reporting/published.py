@@ -51,13 +51,20 @@ def read_published(path: Path) -> list[Published]:
         for row in rows:
             try:
                 value = float(row.pop("value") or "nan")
-                ours = dict(setting.split("=") for setting in (row.pop("ours", "") or "").split())
+                ours = _settings(row.pop("ours", None) or "")
             except ValueError as error:
                 raise UserError(f"{path}, line {rows.line_num}: {reason(error)}") from error
             if not isnan(value):
                 data, column = row.pop("data", None) or None, (row.pop("split"), row.pop("metric"))
                 published.append(Published(", ".join(filter(None, row.values())), data, column, value, ours))
     return published
+
+
+def _settings(text: str) -> dict[str, str]:
+    pairs = [setting.partition("=") for setting in text.split()]
+    if not all(value for _, _, value in pairs):
+        raise ValueError(f"ours is {text!r}, not settings such as merger=add")
+    return {key: value for key, _, value in pairs}
 
 
 def with_published(table: Table, published: Iterable[Published], runs: Sequence[Run]) -> Table:

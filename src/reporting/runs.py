@@ -212,19 +212,26 @@ def _differing(runs: Sequence[Run]) -> list[str]:
     for key in keys:
         values[key] = {json.dumps(run.settings.get(key)) for run in runs}
     varied = sorted(key for key, found in values.items() if len(found) > 1)
+    if "recipe" in varied:
+        varied.remove("recipe")
+        # What a recipe brings with it goes without saying, and so does what a group's choice does.
+        if all(run.settings.get("recipe") for run in runs):
+            varied = ["recipe", *(key for key in varied if _varies(key, runs, "recipe"))]
     named = {key.split(".")[0] for key in varied if key.endswith(".name")}
-    # What a group's choice brings with it goes without saying.
-    return [key for key in varied if key.endswith(".name") or _varies(key, runs, named)]
+    return [key for key in varied if key.endswith(".name") or _varies(key, runs, _group(key, named))]
 
 
-def _varies(key: str, runs: Sequence[Run], named: set[str]) -> bool:
-    """Whether a setting differs among runs of one choice of its group."""
+def _group(key: str, named: set[str]) -> str | None:
+    """The setting that names the choice of a setting's group, if runs differ in it."""
     group = key.split(".")[0]
-    if group not in named:
-        return True
+    return f"{group}.name" if group in named else None
+
+
+def _varies(key: str, runs: Sequence[Run], choice: str | None) -> bool:
+    """Whether a setting differs among runs that agree in a choice."""
     found: dict[str, set[str]] = {}
     for run in runs:
-        found.setdefault(str(run.settings.get(f"{group}.name")), set()).add(json.dumps(run.settings.get(key)))
+        found.setdefault(str(choice and run.settings.get(choice)), set()).add(json.dumps(run.settings.get(key)))
     return any(len(values) > 1 for values in found.values())
 
 
