@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -23,8 +22,8 @@ def reason(error: BaseException) -> str:
 def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A Hydra task whose UserErrors end the program with their one line.
 
-    In a multirun no exception stops the other jobs: the job's folder says that it failed and why, and its value is
-    NaN. src.sweeps.Summary lists such jobs at the end.
+    In a multirun no exception stops the other jobs: the job's folder says that it failed and why, and it has no
+    value (Optuna takes None for a failed trial, but no NaN). src.sweeps.Summary lists such jobs at the end.
     """
 
     @functools.wraps(task)
@@ -44,7 +43,7 @@ def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
             from src.sweeps import record_failure
 
             record_failure(Path(HydraConfig.get().runtime.output_dir), error)
-            return math.nan
+            return None
 
     return reporting
 

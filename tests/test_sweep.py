@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
 
 from src.checkpoints import LAST
 from src.errors import UserError
@@ -90,9 +93,57 @@ def test_a_finished_run_of_another_configuration_is_kept(small: list[str], tmp_p
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
 def test_every_value_of_a_sweep_composes(name: str) -> None:
-    import yaml
-
+    if name == "optuna":
+        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="the extra `optuna` is not installed")
     params = yaml.safe_load((CONF / "sweep" / f"{name}.yaml").read_text())["hydra"]["sweeper"]["params"]
-    for key, values in params.items():
-        for value in str(values).split(","):
-            assert compose("+experiment=charades_cd_i3d", f"{key}={value}", config="train")
+    sweep = [] if "+experiment" in params else ["+experiment=charades_cd_i3d"]
+    for override in OverridesParser.create().parse_overrides([f"{key}={values}" for key, values in params.items()]):
+        value = override.value()
+        if isinstance(value, IntervalSweep):
+            values = [value.start, value.end]
+        else:
+            values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [value]
+        for value in values:
+            assert compose(*sweep, f"+sweep={name}", f"{override.get_key_element()}={value}", config="train")
+
+
+def test_a_sweep_of_a_table_has_a_folder_for_each_experiment_and_recipe(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "src.train", "-m", "+sweep=table2", "seed=0"],
+        cwd=PROJECT,
+        env=os.environ | {"TEA_DATA": str(tmp_path), "TEA_OUTPUTS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1
+    failed = [line.split(": ")[1] for line in process.stderr.splitlines() if "no annotation file" in line]
+    folders = [f"charades_{split}_i3d/+recipe={recipe},seed=0" for split in ("cd", "cg") for recipe in ("emb", "tea")]
+    assert failed == folders
+
+
+def test_a_search_takes_no_test_split_survives_a_failure_and_goes_on_where_it_was(
+    small: list[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="the extra `optuna` is not installed")
+    fixed = ["predictor.network.highlight_weight=5", "optimizer.lr=0.001", "trainer.max_epochs=1"]
+    jobs = ["+sweep=optuna", *fixed, "paragraph.network.alpha=choice(-1,0.3,0.5)"]
+
+    process = sweep(small, tmp_path, *jobs, "hydra.sweeper.n_trials=2")
+    process.communicate()
+    first = metrics(tmp_path)
+
+    process = sweep(small, tmp_path, *jobs, "hydra.sweeper.n_trials=5")
+    output = process.communicate()[0]
+    assert process.returncode == 1
+    assert "failed: -1: paragraph.network.alpha is -1" in output
+    assert output.count("finished before") >= len(first) > 0
+    found = metrics(tmp_path)
+    assert found.keys() == {"0.3", "0.5"}
+    assert first.items() <= found.items()
+    assert not any("test" in name for values in found.values() for name in values)
+    best = max(found, key=lambda alpha: found[alpha]["best/val/mIoU"])
+    assert yaml.safe_load((tmp_path / "optimization_results.yaml").read_text()) == {
+        "name": "optuna",
+        "best_params": {"paragraph.network.alpha": float(best)},
+        "best_value": found[best]["best/val/mIoU"],
+    }

@@ -21,8 +21,9 @@ from src.files import whole
 from src.reporting import figures
 from src.reporting.bootstrap import Difference, paired_bootstrap
 from src.reporting.examples import Example, choose, example, narratives_of, pictures, require_same_queries
+from src.reporting.published import read_published, with_published
 from src.reporting.runs import Answers, Run, differing, find_runs
-from src.reporting.tables import Gains, Table, differences, latex, markdown, summarise, tidy, with_paper
+from src.reporting.tables import Gains, Table, differences, latex, markdown, summarise, tidy
 
 _log = logging.getLogger(__name__)
 
@@ -96,17 +97,21 @@ def _part(cfg: DictConfig, title: str, runs: Sequence[Run], problems: list[str])
     details = _ordered(cfg, summarise(runs, cfg.columns, parts=True), baseline)
     variants = {variant: [run for run in runs if run.variant == variant] for variant in table.cells}
     best = _best(table, baseline, variants) if len(variants) > 1 else None
-    shown = with_paper(table, Path(cfg.paper)) if cfg.paper else table
     part = Part(
         title=title,
-        table=shown,
+        table=table,
         parts=details,
         seeds=max(len(each) for each in variants.values()),
         baseline=baseline if len(variants) > 1 else None,
         best=best,
-        differences=differences(shown, baseline) if len(shown.cells) > 1 else {},
+        differences=differences(table, baseline) if len(table.cells) > 1 else {},
         part_differences=differences(details, baseline) if len(details.cells) > 1 else {},
     )
+    if cfg.paper:
+        published = read_published(Path(cfg.paper))
+        part.table, part.parts = (with_published(each, published, runs) for each in (table, details))
+        if (part.table, part.parts) == (table, details):
+            problems.append(f"{cfg.paper} has no number of {title} under {', '.join(cfg.columns)}")
     part.figures = _overview(cfg, variants, table)
     for split in tqdm(_splits(runs), desc=title, unit="split", delay=3):
         try:

@@ -85,6 +85,14 @@ class Run:
         """The settings by dotted name."""
         return dict(_leaves(self.config))
 
+    def has(self, settings: Mapping[str, str]) -> bool:
+        """Whether it is a trained network with these settings, named as on the command line: merger=add.
+
+        A group goes by the name of its choice. What was evaluated in place of a network has no settings of its own.
+        """
+        chosen = {key: self.settings.get(f"{key}.name", self.settings.get(key)) for key in settings}
+        return self.source is None and all(_value(chosen[key]) == value for key, value in settings.items())
+
     @property
     def source(self) -> str | None:
         """What was evaluated in place of a network that was trained here."""
@@ -204,18 +212,26 @@ def differing(runs: Sequence[Run]) -> list[str]:
     for key in keys:
         values[key] = {json.dumps(run.settings.get(key)) for run in runs}
     varied = sorted(key for key, found in values.items() if len(found) > 1)
+    if "recipe" in varied:
+        varied.remove("recipe")
+        # What a recipe brings with it goes without saying, and so does what a group's choice does.
+        if all(run.settings.get("recipe") for run in runs):
+            varied = ["recipe", *(key for key in varied if _varies(key, runs, "recipe"))]
     named = {key.split(".")[0] for key in varied if key.endswith(".name")}
-    return [key for key in varied if key.endswith(".name") or _varies(key, runs, named)]
+    return [key for key in varied if key.endswith(".name") or _varies(key, runs, _group(key, named))]
 
 
-def _varies(key: str, runs: Sequence[Run], named: set[str]) -> bool:
-    """Whether a setting differs among runs of one choice of its group."""
+def _group(key: str, named: set[str]) -> str | None:
+    """The setting that names the choice of a setting's group, if runs differ in it."""
     group = key.split(".")[0]
-    if group not in named:
-        return True
+    return f"{group}.name" if group in named else None
+
+
+def _varies(key: str, runs: Sequence[Run], choice: str | None) -> bool:
+    """Whether a setting differs among runs that agree in a choice."""
     found: dict[str, set[str]] = {}
     for run in runs:
-        found.setdefault(str(run.settings.get(f"{group}.name")), set()).add(json.dumps(run.settings.get(key)))
+        found.setdefault(str(choice and run.settings.get(choice)), set()).add(json.dumps(run.settings.get(key)))
     return any(len(values) > 1 for values in found.values())
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
 
-from src.errors import UserError
 from src.reporting.runs import Run
 
 
@@ -18,12 +16,15 @@ class Cell(NamedTuple):
 
     values: tuple[float, ...]
     best: bool = False  # of its column
+    difference: bool = False  # to a published number: shown with its sign
 
     @property
     def mean(self) -> float:
         return mean(self.values)
 
     def __str__(self) -> str:
+        if self.difference:
+            return f"{self.mean:+.1f}"
         spread = f" ± {stdev(self.values):.1f}" if len(self.values) > 1 else ""
         return f"{self.mean:.1f}{spread}"
 
@@ -91,26 +92,6 @@ def summarise(runs: Sequence[Run], metrics: Sequence[str], parts: bool = False) 
         for variant, by_column in found.items()
     }
     return Table(columns, cells)
-
-
-def with_paper(table: Table, path: Path) -> Table:
-    """The table with the paper's lines: a CSV with the columns method, split, metric and value.
-
-    Raises:
-        UserError: the file is missing or has other columns.
-    """
-    if not path.is_file():
-        raise UserError(f"no numbers of a paper at {path}")
-    cells = dict(table.cells)
-    with path.open(newline="") as file:
-        rows = csv.DictReader(file)
-        if not {"method", "split", "metric", "value"} <= set(rows.fieldnames or ()):
-            raise UserError(f"{path} needs the columns method, split, metric and value")
-        for row in rows:
-            column = (row["split"], row["metric"])
-            if column in table.columns:
-                cells.setdefault(f"{row['method']} (paper)", {})[column] = Cell((float(row["value"]),))
-    return Table(table.columns, cells)
 
 
 def markdown(table: Table, gains: Gains) -> str:

@@ -76,12 +76,27 @@ def test_means_bold_and_differences_are_right(runs: Path, tmp_path: Path) -> Non
     assert [name for name, cell in cells.items() if "**" in cell] == [best]
 
 
-def test_published_numbers_stand_beside_ours(runs: Path, tmp_path: Path) -> None:
+def test_published_numbers_stand_beside_ours_with_differences(runs: Path, tmp_path: Path) -> None:
     paper = tmp_path / "paper.csv"
-    paper.write_text("method,split,metric,value\nTEA,test_ood,R1@0.5,50.5\n")
-    page = made([runs], tmp_path / "report", f"paper={paper}")
-    assert "TEA (paper)" in page
-    assert "50.5" in page
+    paper.write_text(
+        "method,year,data,split,metric,value,ours\n"
+        "TEA,2025,charades_cd,test_ood,mIoU,50.28,merger=concat_mlp paragraph=query\n"
+        "LGI,2020,charades_cd,test_ood,mIoU,39.43,\n"
+        "LGI,2020,charades_cg,test_ood,mIoU,1.5,\n"
+        "whole_video,,,test_ood,mIoU,20,\n"
+    )
+    page = made([runs], tmp_path / "report", f"paper={paper}", "columns=[mIoU]")
+    assert "LGI, 2020 (paper)" in page
+    lines = (tmp_path / "report" / "charades-cd.md").read_text().splitlines()
+    cells = {name: cell for split, name, cell in (map(str.strip, line[1:-1].split("|")) for line in lines)}
+    assert cells["LGI, 2020 (paper)"] == "39.4"
+    values = [json.loads((runs / f"tea{seed}" / "metrics.json").read_text())["test/test_ood/mIoU"] for seed in (0, 1)]
+    assert cells["TEA minus TEA, 2025 (paper)"] == f"{np.mean(values) - 50.28:+.1f}"
+    # Without settings of ours a method is compared with what bears its name.
+    assert "whole_video minus whole_video (paper)" in cells
+    assert sum("minus" in name for name in cells) == 2
+    page = made([runs], tmp_path / "report", f"paper={paper}", "columns=[R1@0.7]")
+    assert f"{paper} has no number of Charades-CD under R1@0.7" in page
 
 
 def test_what_is_wrong_is_said_and_the_rest_reported(runs: Path, tmp_path: Path) -> None:

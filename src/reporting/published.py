@@ -1,0 +1,92 @@
+"""Numbers of a paper beside ours, and the differences to them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from math import isnan
+from pathlib import Path
+from typing import NamedTuple
+
+from src.errors import UserError, reason
+from src.reporting.runs import Run
+from src.reporting.tables import Cell, Column, Table
+
+
+class Published(NamedTuple):
+    """A number of a paper.
+
+    Attributes:
+        method: its name, with what the file says of it besides (year, feature …).
+        data: name of the data set; None for any.
+        column: split and metric.
+        value: in percent.
+        ours: the settings of our runs that it is to be compared with; empty where there are none.
+    """
+
+    method: str
+    data: str | None
+    column: Column
+    value: float
+    ours: dict[str, str]
+
+
+def read_published(path: Path) -> list[Published]:
+    """The numbers of a paper: a CSV with the columns method, split, metric and value.
+
+    Three columns more have a meaning: `data` names the data set, `ours` the settings of the runs that are compared with
+    the number, as on the command line (merger=add paragraph=query); any other says more of the method and is shown with
+    its name. A row without a value stands for one that the paper does not give.
+
+    Raises:
+        UserError: the file is missing, has other columns, or a row is broken; it names the line.
+    """
+    if not path.is_file():
+        raise UserError(f"no numbers of a paper at {path}")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        if not {"method", "split", "metric", "value"} <= set(rows.fieldnames or ()):
+            raise UserError(f"{path} needs the columns method, split, metric and value")
+        published = []
+        for row in rows:
+            try:
+                value = float(row.pop("value") or "nan")
+                ours = _settings(row.pop("ours", None) or "")
+            except ValueError as error:
+                raise UserError(f"{path}, line {rows.line_num}: {reason(error)}") from error
+            if not isnan(value):
+                data, column = row.pop("data", None) or None, (row.pop("split"), row.pop("metric"))
+                published.append(Published(", ".join(filter(None, row.values())), data, column, value, ours))
+    return published
+
+
+def _settings(text: str) -> dict[str, str]:
+    pairs = [setting.partition("=") for setting in text.split()]
+    if not all(value for _, _, value in pairs):
+        raise ValueError(f"ours is {text!r}, not settings such as merger=add")
+    return {key: value for key, _, value in pairs}
+
+
+def with_published(table: Table, published: Iterable[Published], runs: Sequence[Run]) -> Table:
+    """The table of some runs with a line for each method of a paper that has numbers on their data set.
+
+    A method is compared with the variants that have its settings (`ours`), or that bear its name: its line follows the
+    variant's, and the differences, ours minus the paper's, follow it.
+    """
+    one_of = {run.variant: run for run in runs}
+    lines: dict[str, dict[Column, Cell]] = {}
+    below: dict[str, dict[str, dict[Column, Cell]]] = {variant: {} for variant in table.cells}
+    for method, data, column, value, ours in published:
+        if column not in table.columns or data not in (None, runs[0].config["data"]["name"]):
+            continue
+        name = f"{method} (paper)"
+        lines.setdefault(name, {})[column] = Cell((value,))
+        for variant, cells in table.cells.items():
+            if column in cells and (method == variant or (ours and one_of[variant].has(ours))):
+                below[variant][name] = lines[name]
+                differences = below[variant].setdefault(f"{variant} minus {name}", {})
+                differences[column] = Cell((cells[column].mean - value,), difference=True)
+    ordered: dict[str, dict[Column, Cell]] = {}
+    for variant, cells in table.cells.items():
+        ordered |= {variant: cells} | below[variant]
+    return Table(table.columns, ordered | lines)
