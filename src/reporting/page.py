@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -38,6 +38,14 @@ class Sure:
     difference: Difference
 
 
+class Drawing(NamedTuple):
+    """A figure of the page, also written as a file of this name. `svg` is its text."""
+
+    name: str
+    caption: str
+    svg: str
+
+
 @dataclass
 class Part:
     """What the page says of one data set."""
@@ -51,13 +59,14 @@ class Part:
     differences: Gains
     part_differences: Gains
     bootstrap: list[Sure] = field(default_factory=list)
-    figures: list[tuple[str, str]] = field(default_factory=list)
-    distributions: list[tuple[str, list[tuple[str, str]]]] = field(default_factory=list)
+    figures: list[Drawing] = field(default_factory=list)
+    distributions: list[tuple[str, list[Drawing]]] = field(default_factory=list)
     examples: list[tuple[str, list[Example]]] = field(default_factory=list)
 
 
 def report(cfg: DictConfig) -> Path:
-    """Write report.html, runs.csv, and a table of each data set as Markdown and LaTeX; returns the page's path.
+    """Write report.html, runs.csv, a table of each data set as Markdown and LaTeX, and the figures as SVG; returns the
+    page's path.
 
     Raises:
         UserError: there is no finished run.
@@ -70,13 +79,15 @@ def report(cfg: DictConfig) -> Path:
         problems.append(f"the runs are of {len(titles)} data sets ({', '.join(titles)}): each has a table of its own")
     parts = [_part(cfg, title, [run for run in runs if run.data == title], problems) for title in titles]
     folder = Path(cfg.output)
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
     files = {"runs.csv": tidy(runs)}
     for part in parts:
         name = part.title.lower().replace(" ", "_")
         for table, gains, suffix in ((part.table, part.differences, ""), (part.parts, part.part_differences, "_parts")):
             if table.columns:
                 files |= {f"{name}{suffix}.md": markdown(table, gains), f"{name}{suffix}.tex": latex(table)}
+        drawings = [*part.figures, *(drawing for _, each in part.distributions for drawing in each)]
+        files |= {f"figures/{name}_{drawing.name}.svg": drawing.svg for drawing in drawings}
     files["report.html"] = _render(cfg, runs, parts, problems)
     for name, text in files.items():
         with whole(folder / name) as temporary:
@@ -151,17 +162,18 @@ def _best(table: Table, baseline: str, variants: Mapping[str, Sequence[Run]]) ->
     return max(means, key=lambda variant: means[variant], default=baseline)
 
 
-def _overview(cfg: DictConfig, variants: Mapping[str, Sequence[Run]], table: Table) -> list[tuple[str, str]]:
+def _overview(cfg: DictConfig, variants: Mapping[str, Sequence[Run]], table: Table) -> list[Drawing]:
     found = []
     curves = figures.learning_curves(variants, "mIoU")
     if curves is not None:
-        found.append(("Validation while training, the mean over seeds.", curves))
+        found.append(Drawing("learning_curves", "Validation while training, the mean over seeds.", curves))
     metric = cfg.columns[-1]
-    found.append((f"{metric} of each split; lines are standard deviations over seeds.", figures.bars(table, metric)))
+    caption = f"{metric} of each split; lines are standard deviations over seeds."
+    found.append(Drawing("bars", caption, figures.bars(table, metric)))
     runs = [run for each in variants.values() for run in each]
     for key, swept in _swept([run for run in runs if run.source is None]):
         splits = [split for split in _splits(swept) if any(f"test/{split}/{metric}" in run.metrics for run in swept)]
-        found.append((f"{metric} against {key}.", figures.sweep(swept, key, metric, splits)))
+        found.append(Drawing(f"sweep_{key}", f"{metric} against {key}.", figures.sweep(swept, key, metric, splits)))
     return found
 
 
@@ -196,9 +208,13 @@ def _by_query(cfg: DictConfig, part: Part, split: str, variants: Mapping[str, Se
     length = (one.truth[:, 1] - one.truth[:, 0]) / one.duration
     middle = one.truth.mean(axis=1) / one.duration
     drawn = [
-        ("How well the first moments overlap.", figures.iou_histogram(ious)),
-        ("Recall by length of the moment.", figures.recall_by("length / video", length, ious)),
-        ("Recall by where the moment lies.", figures.recall_by("middle / video", middle, ious)),
+        Drawing(f"{split}_iou", "How well the first moments overlap.", figures.iou_histogram(ious)),
+        Drawing(
+            f"{split}_by_length", "Recall by length of the moment.", figures.recall_by("length / video", length, ious)
+        ),
+        Drawing(
+            f"{split}_by_place", "Recall by where the moment lies.", figures.recall_by("middle / video", middle, ious)
+        ),
     ]
     part.distributions.append((split, drawn))
     if baseline not in first or len(first) < 2:
