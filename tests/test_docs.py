@@ -34,6 +34,9 @@ def test_a_documented_command_composes(name: str, arguments: str, monkeypatch: p
     overrides = [re.sub(r"=([^,\[\]]+),.*", r"=\1", word) if swept else word for word in words]
     overrides = [override for override in overrides if not override.startswith("hydra")]
     assert compose(*overrides, config=name)
+    for word in words:
+        if word.startswith("paper=experiments"):
+            assert (PROJECT / word.removeprefix("paper=")).is_file()
 
 
 def test_documents_point_at_files_that_exist() -> None:
