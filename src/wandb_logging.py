@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
+import math
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lightning.pytorch.loggers import WandbLogger
-from matplotlib.figure import Figure
+from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from src.errors import UserError, reason
@@ -55,18 +58,14 @@ class RunLogger(WandbLogger):
         """
         import wandb
 
-        new = self._experiment is None
         try:
-            run = super().experiment
+            return super().experiment
         except wandb.errors.Error as error:
             raise UserError(
-                f"no run at Weights & Biases ({reason(error)}): run `wandb login`, or set logger.wandb.mode=offline"
+                f"no run at Weights & Biases ({reason(error)}): log in with `wandb login`, or give logger.wandb.mode=offline"
             ) from error
-        if new:
-            # Every validation metric is better the higher it is.
-            run.define_metric("val/*", step_metric="trainer/global_step", summary="max,last")
-        return run
 
+    @rank_zero_only
     def close(self, failed: bool) -> None:
         """End the run, so that the next job of a multirun has one of its own; one that did not fail keeps its files."""
         exit_code = 1
@@ -89,12 +88,26 @@ class RunLogger(WandbLogger):
             ]
             table = wandb.Table(columns=list(_COLUMNS), data=rows(answers))
             run.log({f"predictions/{path.stem}": table, f"timelines/{path.stem}": images})
+        run.summary.update(best_epoch(self.folder))
         artifact = wandb.Artifact(f"run-folder-{run.id}", type="run-folder")
         for pattern in self.files:
             for path in sorted(self.folder.glob(pattern)):
                 # A finished run's files do not change: none is copied.
                 artifact.add_file(str(path), name=str(path.relative_to(self.folder)), policy="immutable")
         run.log_artifact(artifact)
+
+
+def best_epoch(folder: Path) -> dict[str, float]:
+    """Every validation metric of the epoch whose weights are tested, named best/val/METRIC; none without metrics.csv."""
+    final = json.loads((folder / "metrics.json").read_text())
+    (best,) = (name for name in final if name.startswith("best/"))
+    monitor = best.removeprefix("best/")
+    for path in sorted((folder / "metrics").glob("*/metrics.csv")):
+        with path.open(newline="") as file:
+            for epoch in csv.DictReader(file):
+                if epoch.get(monitor) and math.isclose(float(epoch[monitor]), final[best], rel_tol=1e-6):
+                    return {f"best/{name}": float(epoch[name]) for name in epoch if name.startswith("val/")}
+    return {}
 
 
 def rows(answers: Answers) -> list[list[Any]]:
@@ -118,6 +131,8 @@ def spread(answers: Answers, count: int) -> list[int]:
 
 def timeline(answers: Answers, index: int) -> Image.Image:
     """Ground truth and the first predicted moment of a query, on the time axis of its video."""
+    from matplotlib.figure import Figure
+
     (record,) = answers.records([index])
     figure = Figure(figsize=(6, 1.6), layout="constrained")
     axes = figure.subplots()
@@ -127,7 +142,8 @@ def timeline(answers: Answers, index: int) -> Image.Image:
     axes.set_ylim(-0.5, 1.5)
     axes.set_xlim(0, record["duration"])
     axes.set_xlabel("seconds")
-    axes.set_title(f"{record['query']}  (IoU {answers.ious[index]:.2f})", fontsize="medium", loc="left", wrap=True)
+    query = textwrap.shorten(record["query"], 80, placeholder=" …")
+    axes.set_title(f"{query}  (IoU {answers.ious[index]:.2f})", fontsize="medium", loc="left")
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)
     return Image.open(content)
