@@ -13,7 +13,6 @@ from typing import Any
 import lightning
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,6 +22,7 @@ from src.errors import UserError
 from src.metrics.suite import table
 from src.models.tea import TEA
 from src.run_folder import RunFolder, finished_value
+from src.wandb_logging import RunLogger
 
 log = logging.getLogger(__name__)
 # Lightning says through its own handler what it also says through ours.
@@ -89,23 +89,24 @@ def build_trainer(cfg: DictConfig) -> lightning.Trainer:
     """The Trainer with its callbacks and loggers."""
     callbacks: list[Callback] = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
     loggers: list[Any] = [instantiate(logger) for logger in cfg.logger.values() if logger]
+    trainer: lightning.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    # Not sooner: it begins a run at Weights & Biases, which a trainer that cannot be built would leave open.
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
-    trainer: lightning.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
     return trainer
 
 
 @contextmanager
 def _closed_loggers(trainer: lightning.Trainer) -> Iterator[None]:
-    """End the run at Weights & Biases with this run, so that the next job of a multirun has one of its own."""
-    failed = 1
+    """End the run at Weights & Biases with this run."""
+    failed = True
     try:
         yield
-        failed = 0
+        failed = False
     finally:
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.experiment.finish(exit_code=failed)
+            if isinstance(logger, RunLogger):
+                logger.close(failed)
 
 
 def _best(trainer: lightning.Trainer) -> float:

@@ -1,0 +1,23 @@
+"""Save a view at Weights & Biases that compares the runs of a data set: a section for each test split.
+
+python -m src.wandb_view data=charades_cg
+"""
+
+from __future__ import annotations
+
+import hydra
+from omegaconf import DictConfig
+
+from src.errors import command, run
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="wandb_view")
+@command
+def main(cfg: DictConfig) -> None:
+    from src.reporting.wandb_workspace import save
+
+    print(save(cfg))
+
+
+if __name__ == "__main__":
+    run(main)
