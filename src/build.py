@@ -122,7 +122,7 @@ def missing_features(cfg: DictConfig) -> list[str]:
     places = " and ".join(str(place) for place in instantiate(features.layout).places)
     return [
         f"no store of {features.name} features at {features.store}: put those from {features.source} at {places}, "
-        f"then run python -m src.prepare data={cfg.data.name} features={features.name}"
+        "then run python -m src.prepare with the options of this command"
     ]
 
 
