@@ -62,7 +62,7 @@ class RunLogger(WandbLogger):
             return super().experiment
         except wandb.errors.Error as error:
             raise UserError(
-                f"no run at Weights & Biases ({reason(error)}): log in with `wandb login`, or give logger.wandb.mode=offline"
+                f"no run at Weights & Biases ({reason(error)}): run `wandb login`, or give logger.wandb.mode=offline"
             ) from error
 
     @rank_zero_only
@@ -98,7 +98,7 @@ class RunLogger(WandbLogger):
 
 
 def best_epoch(folder: Path) -> dict[str, float]:
-    """Every validation metric of the epoch whose weights are tested, named best/val/METRIC; none without metrics.csv."""
+    """The validation metrics of the epoch whose weights are tested, named best/val/METRIC; none without metrics.csv."""
     final = json.loads((folder / "metrics.json").read_text())
     (best,) = (name for name in final if name.startswith("best/"))
     monitor = best.removeprefix("best/")
@@ -106,7 +106,9 @@ def best_epoch(folder: Path) -> dict[str, float]:
         with path.open(newline="") as file:
             for epoch in csv.DictReader(file):
                 if epoch.get(monitor) and math.isclose(float(epoch[monitor]), final[best], rel_tol=1e-6):
-                    return {f"best/{name}": float(epoch[name]) for name in epoch if name.startswith("val/")}
+                    return {
+                        f"best/{name}": float(epoch[name]) for name in epoch if name.startswith("val/") and epoch[name]
+                    }
     return {}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import wandb
 from PIL import Image
 
 from src.errors import UserError
@@ -99,7 +100,11 @@ def test_a_test_split_has_a_table_and_timelines_of_its_predictions(swept: Path, 
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     lines = [json.loads(line) for line in (swept / "0.001" / "predictions" / f"{split}.jsonl").open()]
     for row, line in zip(rows, lines, strict=True):
-        assert [row[name] for name in ("query_id", "video", "query")] == [line["query_id"], line["video"], line["query"]]
+        assert [row[name] for name in ("query_id", "video", "query")] == [
+            line["query_id"],
+            line["video"],
+            line["query"],
+        ]
         assert [row["start"], row["end"]] in line["windows"]
         assert [row["predicted_start"], row["predicted_end"]] == pytest.approx(line["predictions"][0][:2])
     assert 100 * np.mean([row["IoU"] for row in rows]) == pytest.approx(run.summary[f"test/{split}/mIoU"], abs=1e-3)
@@ -110,7 +115,9 @@ def test_a_test_split_has_a_table_and_timelines_of_its_predictions(swept: Path, 
     for picture in pictures:
         colours = {colour for _, colour in Image.open(picture).convert("RGB").getcolors(1 << 16)}
         assert {(0x2E, 0x7D, 0x4F), (0x25, 0x63, 0xC4)} <= colours
-    shown = [row["IoU"] for name in run.summary[f"timelines/{split}.captions"] for row in rows if row["query_id"] == name]
+    shown = [
+        row["IoU"] for name in run.summary[f"timelines/{split}.captions"] for row in rows if row["query_id"] == name
+    ]
     ordered = sorted(row["IoU"] for row in rows)
     assert shown == [ordered[0], ordered[round((len(ordered) - 1) / 2)], ordered[-1]]
 
@@ -128,6 +135,7 @@ def test_a_run_that_failed_is_continued_and_can_keep_its_weights(small: list[str
     with pytest.raises(UserError, match="not finite"):
         fit_and_test(compose(*run, *DIVERGES, config="train"))
     fit_and_test(compose(*run, config="train"))
+    wandb.teardown()  # as the end of a process does: what is finished may not be in its file yet
     (_, failed), (_, finished) = recorded(tmp_path)
     assert (failed.exit_code, finished.exit_code) == (1, 0)
     assert failed.run.run_id == finished.run.run_id

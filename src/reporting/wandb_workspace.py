@@ -22,7 +22,10 @@ def save(cfg: DictConfig) -> str:
     """
     try:
         api = wandb.Api()
-        return str(workspace(cfg, cfg.entity or api.default_entity).save().url)
+        entity = cfg.entity or api.default_entity
+        if entity is None:
+            raise UserError("the API key of Weights & Biases belongs to no user or team: give entity=NAME")
+        return str(workspace(cfg, entity).save().url)
     except ImportError as error:
         raise UserError("wandb-workspaces is not installed: pip install '.[wandb]'") from error
     except (wandb.errors.Error, WandbApiFailedError) as error:
@@ -36,15 +39,15 @@ def workspace(cfg: DictConfig, entity: str) -> Workspace:
         cfg: a composed conf/wandb_view.yaml.
         entity: the user or team whose project it is.
     """
-    import wandb_workspaces.reports.v2 as panels
     import wandb_workspaces.workspaces as views
+    from wandb_workspaces.reports.v2.interface import BarPlot
 
     sections = [
         views.Section(
             name=split,
             is_open=True,
             panels=[
-                panels.BarPlot(
+                BarPlot(
                     title=metric,
                     metrics=[f"test/{split}/{metric}"],
                     orientation="v",
@@ -60,6 +63,4 @@ def workspace(cfg: DictConfig, entity: str) -> Workspace:
     if cfg.group is not None:
         filters.append(views.Metric("Group") == cfg.group)
     shown = views.RunsetSettings(filters=filters, groupby=[views.Config(key) for key in cfg.by])
-    return views.Workspace(
-        entity=entity, project=cfg.project, name=cfg.title, sections=sections, runset_settings=shown
-    )
+    return views.Workspace(entity=entity, project=cfg.project, name=cfg.title, sections=sections, runset_settings=shown)
