@@ -72,8 +72,9 @@ def report(cfg: DictConfig) -> Path:
         UserError: there is no finished run.
     """
     runs, problems = find_runs([Path(place) for place in cfg.runs])
+    labels = _labels(cfg)
     for run in runs:
-        run.variant = next((label for name, label in cfg.labels.items() if name == run.variant), run.variant)
+        run.variant = labels.get(run.variant, run.variant)
     titles = list(dict.fromkeys(run.data for run in runs))
     if len(titles) > 1:
         problems.append(f"the runs are of {len(titles)} data sets ({', '.join(titles)}): each has a table of its own")
@@ -137,19 +138,26 @@ def _splits(runs: Sequence[Run]) -> list[str]:
 
 
 def _baseline(cfg: DictConfig, variants: Mapping[str, Sequence[Run]]) -> str:
-    if cfg.baseline is not None:
-        if cfg.baseline not in variants:
-            raise UserError(f"baseline={cfg.baseline!r} is no variant: they are {'; '.join(variants)}")
-        return str(cfg.baseline)
+    if cfg.against is not None:
+        if cfg.against not in variants:
+            raise UserError(f"against={cfg.against!r} is no variant: they are {'; '.join(variants)}")
+        return str(cfg.against)
     for variant, runs in variants.items():
         if runs[0].settings.get("merger.name") == "none" and runs[0].settings.get("paragraph.network") is None:
             return variant
     return next(iter(variants))
 
 
+def _labels(cfg: DictConfig) -> dict[str, str]:
+    labels = dict(label.split(": ", 1) for label in cfg.labels if ": " in label)
+    if len(labels) < len(cfg.labels):
+        raise UserError(f"labels={list(cfg.labels)}: each is a variant's settings, a colon, and its name")
+    return labels
+
+
 def _ordered(cfg: DictConfig, table: Table, baseline: str) -> Table:
     """The baseline first, then what has labels in the labels' order, then the others as they were found."""
-    labels = list(cfg.labels.values())
+    labels = list(_labels(cfg).values())
     place = {variant: labels.index(variant) if variant in labels else len(labels) for variant in table.cells}
     order = sorted(place, key=lambda variant: (variant != baseline, place[variant]))
     return table._replace(cells={variant: table.cells[variant] for variant in order})

@@ -76,6 +76,19 @@ def test_means_bold_and_differences_are_right(runs: Path, tmp_path: Path) -> Non
     assert [name for name, cell in cells.items() if "**" in cell] == [best]
 
 
+def test_variants_are_named_and_compared_as_asked(runs: Path, tmp_path: Path) -> None:
+    named = 'labels=["merger=concat_mlp paragraph=query: ours","whole_video: all of it"]'
+    page = made([runs], tmp_path, "columns=[mIoU]", named, 'against="all of it"')
+    lines = [line.split("|")[2:4] for line in (tmp_path / "charades-cd.md").read_text().splitlines()[2:]]
+    assert [name.strip() for name, _ in lines] == 2 * ["all of it", "ours", "merger=none paragraph=none"]
+    assert ["(" in cell for _, cell in lines] == 2 * [False, True, True]
+    assert "differences to <em>all of it</em>" in page
+    with pytest.raises(UserError, match="against='theirs' is no variant: they are"):
+        made([runs], tmp_path, "against=theirs")
+    with pytest.raises(UserError, match="each is a variant's settings, a colon, and its name"):
+        made([runs], tmp_path, "labels=[ours]")
+
+
 def test_published_numbers_stand_beside_ours_with_differences(runs: Path, tmp_path: Path) -> None:
     paper = tmp_path / "paper.csv"
     paper.write_text(
