@@ -89,6 +89,21 @@ def test_variants_are_named_and_compared_as_asked(runs: Path, tmp_path: Path) ->
         made([runs], tmp_path, "labels=[ours]")
 
 
+def test_published_predictions_stand_beside_ours(shared: Path, tmp_path: Path) -> None:
+    file = shared / "data" / "predictions" / "shuffling_charades_cd_test_ood.json"
+    ood = [f"paths.data={shared}/data", "data=charades_cd", "split=test_ood"]
+    theirs = [f"predictions={file}", "name=Shuffling", f"folder={tmp_path}/runs/theirs"]
+    for overrides in (theirs, ["baseline=prior", f"folder={tmp_path}/runs/ours"]):
+        evaluate(compose(*ood, *overrides, config="evaluate"))
+    page = made([tmp_path / "runs"], tmp_path / "report", "against=prior", "columns=[R1@0.5]")
+    rows = [line.split("|")[1:4] for line in (tmp_path / "report" / "charades-cd.md").read_text().splitlines()[2:]]
+    cells = {name.strip(): cell.strip() for _, name, cell in rows}
+    assert cells["Shuffling"].startswith("**47.3** (+")
+    assert cells.keys() == {"Shuffling", "prior"}
+    # Query by query: both answered the same ones.
+    assert page.count("<td>Shuffling</td><td>test_ood</td>") == 3
+
+
 def test_published_numbers_stand_beside_ours_with_differences(runs: Path, tmp_path: Path) -> None:
     paper = tmp_path / "paper.csv"
     paper.write_text(
