@@ -16,12 +16,22 @@ from src.errors import UserError, reason
 
 _log = logging.getLogger(__name__)
 
+_REFUSED = "refused.txt"
+# Hydra writes it each time a job begins in its folder.
+_JOB = ".hydra/config.yaml"
+
 
 def record_failure(folder: Path, error: Exception) -> None:
-    """Say in a job's folder that it failed and why, and tell the user; of a defect of ours with its traceback."""
+    """Say in a job's folder that it failed and why, and tell the user; of a defect of ours with its traceback.
+
+    A finished run that the folder holds, of another configuration, stays finished.
+    """
     _log.error("%s failed: %s", folder.name, reason(error), exc_info=None if isinstance(error, UserError) else error)
     status = folder / "status.json"
-    if not status.is_file() or json.loads(status.read_text())["state"] != "failed":
+    state = json.loads(status.read_text())["state"] if status.is_file() else None
+    if state == "finished":
+        (folder / _REFUSED).write_text(reason(error) + "\n")
+    elif state != "failed":
         content = {"state": "failed", "started": time.time(), "seconds": 0.0, "reason": reason(error)}
         status.write_text(json.dumps(content) + "\n")
 
@@ -35,8 +45,8 @@ class Summary(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         place = Path(config.hydra.sweep.dir)
         # A job's name is a path where it overrides one.
-        ours = {path.parent: json.loads(path.read_text()) for path in place.rglob("status.json")}
-        ours = {folder: state for folder, state in ours.items() if _touched(folder) >= self.started}
+        folders = [path.parent for path in place.rglob("status.json")]
+        ours = {folder: self._outcome(folder) for folder in folders if _time(folder / _JOB) >= self.started}
         failed = {folder: state for folder, state in sorted(ours.items()) if state["state"] != "finished"}
         for folder, state in failed.items():
             why = state.get("reason", "it was killed")
@@ -45,8 +55,14 @@ class Summary(Callback):
         if failed:
             sys.exit(1)
 
+    def _outcome(self, folder: Path) -> dict[str, Any]:
+        refused = folder / _REFUSED
+        if _time(refused) >= self.started:
+            return {"state": "refused", "reason": refused.read_text().strip()}
+        outcome: dict[str, Any] = json.loads((folder / "status.json").read_text())
+        return outcome
 
-def _touched(folder: Path) -> float:
-    """When a job last began in a folder: Hydra writes its own config there each time."""
-    own = folder / ".hydra" / "config.yaml"
-    return own.stat().st_mtime if own.is_file() else 0.0
+
+def _time(file: Path) -> float:
+    """When a file was last written; 0 if there is none."""
+    return file.stat().st_mtime if file.is_file() else 0.0

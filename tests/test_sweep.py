@@ -91,6 +91,27 @@ def test_a_finished_run_of_another_configuration_is_kept(small: list[str], tmp_p
     assert (tmp_path / "metrics.json").read_bytes() == before
 
 
+def test_a_sweep_keeps_a_finished_job_of_another_configuration_and_knows_one_that_was_moved(
+    small: list[str], tmp_path: Path
+) -> None:
+    fit_and_test(compose(*small, f"folder={tmp_path}/elsewhere", "trainer.max_epochs=1", config="train"))
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "elsewhere").rename(tmp_path / "sweep" / "0.5")
+    job = ["paragraph.network.alpha=0.5", "trainer.max_epochs=1"]
+
+    process = sweep(small, tmp_path / "sweep", *job)
+    output = process.communicate()[0]
+    assert "finished before" in output
+    assert process.returncode == 0, output
+
+    process = sweep(small, tmp_path / "sweep", *job, "seed=1")
+    output = process.communicate()[0]
+    assert process.returncode == 1
+    assert "refused: 0.5: " in output
+    assert "holds a finished run of another seed" in output
+    assert json.loads((tmp_path / "sweep" / "0.5" / "status.json").read_text())["state"] == "finished"
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
 def test_every_value_of_a_sweep_composes(name: str) -> None:
     if name == "optuna":
