@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,11 +157,17 @@ def _labels(cfg: DictConfig) -> dict[str, str]:
 
 
 def _ordered(cfg: DictConfig, table: Table, baseline: str) -> Table:
-    """The baseline first, then what has labels in the labels' order, then the others as they were found."""
+    """The baseline first, then what has labels in the labels' order, then the others by name, numbers by value."""
     labels = list(_labels(cfg).values())
     place = {variant: labels.index(variant) if variant in labels else len(labels) for variant in table.cells}
-    order = sorted(place, key=lambda variant: (variant != baseline, place[variant]))
+    order = sorted(place, key=lambda variant: (variant != baseline, place[variant], _natural(variant)))
     return table._replace(cells={variant: table.cells[variant] for variant in order})
+
+
+def _natural(name: str) -> list[tuple[float, str]]:
+    """A key that sorts alpha=2 before alpha=10."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", name)
+    return [(float(part), "") if index % 2 else (-1.0, part) for index, part in enumerate(parts)]
 
 
 def _best(table: Table, baseline: str, variants: Mapping[str, Sequence[Run]]) -> str:
