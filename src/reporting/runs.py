@@ -201,7 +201,7 @@ def _name(runs: Sequence[Run]) -> None:
         if run.source is not None:
             run.variant = run.source
         else:
-            parts = [f"{_short(key)}={_value(run.settings.get(key))}" for key in keys]
+            parts = [_setting(key, run.settings.get(key)) for key in keys]
             run.variant = " ".join(parts) or str(run.config["name"])
 
 
@@ -235,8 +235,10 @@ def _varies(key: str, runs: Sequence[Run], choice: str | None) -> bool:
     return any(len(values) > 1 for values in found.values())
 
 
-def _short(key: str) -> str:
-    return key.removesuffix(".name").rsplit(".", 1)[-1]
+def _setting(key: str, value: Any) -> str:
+    if key.endswith("._target_") and value is not None:
+        return f"{key.split('.')[-2]}={str(value).rsplit('.', 1)[-1]}"
+    return f"{key.removesuffix('.name').rsplit('.', 1)[-1]}={_value(value)}"
 
 
 def _value(value: Any) -> str:
