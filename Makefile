@@ -27,7 +27,7 @@ VIDEOS := $(DATA)/playroom/videos
 TRAIN = $(RUN) -m src.train seed=0 trainer=cpu text=$(DEMO_TEXT) hydra.run.dir=$(@D)/$*
 
 demo: | $(INSTALLED)
-	@$(MAKE) --no-print-directory page DEMO_TEXT=$(or $(DEMO_TEXT),$$($(RUN) -m src.text))
+	@text=$(or $(DEMO_TEXT),$$($(RUN) -m src.text)) && $(MAKE) --no-print-directory page DEMO_TEXT=$$text
 
 page: $(DEMO)/report.html
 	@cat $(DEMO)/playroom.md

@@ -82,8 +82,8 @@ def finished_value(path: Path, config: DictConfig) -> float | None:
     status = path / "status.json"
     if not status.is_file() or json.loads(status.read_text())["state"] != "finished":
         return None
-    before = _of_run((path / "config.yaml").read_text())
-    now = _of_run(OmegaConf.to_yaml(config, resolve=True))
+    before = _of_run(OmegaConf.load(path / "config.yaml"))
+    now = _of_run(OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
     changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if changed:
         raise UserError(
@@ -93,14 +93,23 @@ def finished_value(path: Path, config: DictConfig) -> float | None:
     return float(metrics[f"best/{config.callbacks.best.monitor}"])
 
 
-def _of_run(text: str) -> dict[str, Any]:
-    """What decides a run's numbers, of a config in YAML: not where things lie, nor how it is logged.
+def _of_run(config: Any) -> dict[str, Any]:
+    """What decides a run's numbers: not where things lie, nor how it is logged.
 
     A run folder that was moved, or is reached by another path, holds the same run.
     """
-    folder = OmegaConf.create(text).folder
-    settings: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(text.replace(folder, "")))  # type: ignore[assignment]
-    return {key: value for key, value in settings.items() if key not in ("paths", "folder", "logger", "ckpt_path")}
+    settings: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
+    kept = {key: value for key, value in settings.items() if key not in ("paths", "folder", "logger", "ckpt_path")}
+    return _inside(kept, settings["folder"])
+
+
+def _inside(value: Any, folder: str) -> Any:
+    """The value with every path into the folder made relative to it."""
+    if isinstance(value, dict):
+        return {key: _inside(each, folder) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_inside(each, folder) for each in value]
+    return value.removeprefix(f"{folder}/") if isinstance(value, str) else value
 
 
 def environment() -> dict[str, Any]:

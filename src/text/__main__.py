@@ -5,7 +5,13 @@ python -m src.text
 
 from __future__ import annotations
 
+from src.errors import run
 from src.text import minilm
 
-if __name__ == "__main__":
+
+def main() -> None:
     print("minilm" if minilm.available() else "learned")
+
+
+if __name__ == "__main__":
+    run(main)
