@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src.data.records import Narratives
-from src.narrators.frames import Backend, Pixels, read_frames
 from src.narrators.huggingface import HuggingFaceNarrator
 from src.narrators.narrator import Item, Reading
+from src.videos.frames import Backend, Pixels, read_frames
 from tests.narrators.tiny import save_llava
 from tests.narrators.videos import write_pictures
 

@@ -11,16 +11,16 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from src.data.datamodule import MomentDataModule, Snippets, Stores
-from src.data.dataset import load_split, split_names
 from src.data.narratives import missing_narratives
 from src.data.records import Moment
+from src.data.splits import load_split, split_names
 from src.data.store import Store
 from src.data.text_stores import narrative_store, query_store
 from src.errors import UserError
 from src.metrics.suite import rows_of
 from src.models.mergers import Merger
+from src.models.network import TEA, Network
 from src.models.predictor import Predictor
-from src.models.tea import TEA, Network
 from src.text.encoder import TextEncoder
 
 

@@ -1,13 +1,6 @@
-"""The errors a user can cause, and how a command reports them: one line, exit status 1."""
+"""The errors a user can cause."""
 
 from __future__ import annotations
-
-import functools
-import os
-import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NoReturn
 
 
 class UserError(Exception):
@@ -17,53 +10,3 @@ class UserError(Exception):
 def reason(error: BaseException) -> str:
     """The first line of what an exception says, or its kind where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A Hydra task whose UserErrors end the program with their one line.
-
-    In a multirun no exception stops the other jobs: the job's folder says that it failed and why, and it has no
-    value (Optuna takes None for a failed trial, but no NaN). src.sweeps.Summary lists such jobs at the end.
-    """
-
-    @functools.wraps(task)
-    def reporting(cfg: Any) -> Any:
-        from hydra.core.hydra_config import HydraConfig
-        from hydra.types import RunMode
-
-        if HydraConfig.get().mode != RunMode.MULTIRUN:
-            try:
-                return task(cfg)
-            except UserError as error:
-                # Hydra lets an exit pass, where it would print lines of its own about an exception.
-                _exit(error)
-        try:
-            return task(cfg)
-        except Exception as error:
-            from src.sweeps import record_failure
-
-            record_failure(Path(HydraConfig.get().runtime.output_dir), error)
-            return None
-
-    return reporting
-
-
-def run(main: Callable[[], object]) -> None:
-    """Run a Hydra entry point; a mistake in the config too ends it with one line and exit status 1.
-
-    Anything that is not a user's mistake keeps its traceback: it is a defect of ours.
-    """
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    # Hydra otherwise prints a shortened traceback of its own and hides the exception from us.
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    try:
-        main()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        _exit(error)
-
-
-def _exit(error: Exception) -> NoReturn:
-    print("error: " + " ".join(str(error).split()), file=sys.stderr)
-    sys.exit(1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from src.errors import command, run
+from src.command import command, run
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="evaluate")
@@ -18,7 +18,7 @@ from src.errors import command, run
 def main(cfg: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
-    from src.evaluation import evaluate
+    from src.commands.evaluate import evaluate
 
     evaluate(cfg, HydraConfig.get().overrides.task)
 

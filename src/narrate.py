@@ -8,13 +8,13 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from src.errors import command, run
+from src.command import command, run
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="narrate")
 @command
 def main(cfg: DictConfig) -> None:
-    from src.narrators.run import narrate
+    from src.commands.narrate import narrate
 
     narrate(cfg)
 

@@ -10,29 +10,15 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from src.errors import command, run
+from src.command import command, run
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="prepare")
 @command
 def main(cfg: DictConfig) -> None:
-    if cfg.stats:
-        from src.data.statistics import table
+    from src.commands.prepare import prepare
 
-        print(table(cfg.data))
-        return
-
-    if cfg.convert_checkpoint is not None:
-        from src.conversion import convert_checkpoint
-
-        convert_checkpoint(cfg)
-        return
-
-    from src.preparation import import_captions, make_stores
-
-    if cfg.import_narratives is not None:
-        import_captions(cfg)
-    make_stores(cfg)
+    prepare(cfg)
 
 
 if __name__ == "__main__":

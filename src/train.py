@@ -8,16 +8,16 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from src.errors import command, run
+from src.command import command, run
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 @command
 def main(cfg: DictConfig) -> float:
     """Returns the best value of the monitored validation metric, which is what a search over settings maximises."""
-    from src.training import fit_and_test
+    from src.commands.train import train
 
-    return fit_and_test(cfg)
+    return train(cfg)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,15 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from src.errors import command, run
+from src.command import command, run
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="wandb_view")
 @command
 def main(cfg: DictConfig) -> None:
-    from src.reporting.wandb_workspace import save
+    from src.commands.wandb_view import wandb_view
 
-    print(save(cfg))
+    wandb_view(cfg)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def write_small(folder: Path, videos: int = 8, queries: int = 3, dim: int = 1024
 
 
 def main() -> None:
-    from src.data.dataset import load_split, split_names
+    from src.data.splits import load_split, split_names
     from tests.compose import compose
 
     name, folder = sys.argv[1], Path(sys.argv[2])

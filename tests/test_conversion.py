@@ -11,10 +11,10 @@ import torch
 from omegaconf import OmegaConf
 
 from src.build import build_network
-from src.checkpoints import read_checkpoint
-from src.conversion import convert_checkpoint
 from src.errors import UserError
-from src.models.tea import Network
+from src.models.network import Network
+from src.runs.checkpoints import read_checkpoint
+from src.runs.conversion import convert_checkpoint
 from tests.compose import compose
 from tests.models.detr.golden import load
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from src.data.dataset import load_split
+from src.commands.evaluate import evaluate, score
 from src.data.records import Moment
+from src.data.splits import load_split
 from src.errors import UserError
-from src.evaluation import evaluate, score
-from src.predictions import Prediction, read_predictions, write_predictions
+from src.runs.predictions import Prediction, read_predictions, write_predictions
 from tests.compose import compose
 from tests.synthetic import write_charades_cd, write_small
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from src.preparation import make_stores
+from src.commands.prepare import make_stores
 from tests.compose import compose
 from tests.synthetic import write_small
 

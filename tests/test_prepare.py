@@ -14,11 +14,11 @@ import pytest
 from omegaconf import DictConfig
 
 from src.build import build_stores
-from src.data.dataset import load_split
+from src.commands.prepare import import_captions, make_stores
 from src.data.narratives import read_narratives, write_narratives
 from src.data.records import Narratives
+from src.data.splits import load_split
 from src.errors import UserError
-from src.preparation import import_captions, make_stores
 from tests.compose import compose
 
 VIDEOS = ("v_train", "v_val", "v_test")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from src.preparation import make_stores
-from src.training import fit_and_test
+from src.commands.prepare import make_stores
+from src.commands.train import train
 from tests.compose import compose
 from tests.synthetic import write_small
 
@@ -23,7 +23,7 @@ def test_two_processes_count_every_query_once(tmp_path: Path) -> None:
     run = ["+experiment=charades_cd_i3d", *write_small(tmp_path, videos=7), "loader.eval_batch_size=4"]
     make_stores(compose(*run, config="prepare"))
     one, two = tmp_path / "one", tmp_path / "two"
-    fit_and_test(compose(*run, f"folder={one}", config="train"))
+    train(compose(*run, f"folder={one}", config="train"))
 
     def launched(module: str, *arguments: str) -> None:
         processes = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]

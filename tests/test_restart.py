@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from src.checkpoints import LAST, PREVIOUS
+from src.commands.prepare import make_stores
+from src.commands.train import train
 from src.errors import UserError
-from src.preparation import make_stores
-from src.training import fit_and_test
+from src.runs.checkpoints import LAST, PREVIOUS
 from tests.compose import compose
 from tests.synthetic import write_small
 
@@ -50,7 +50,7 @@ def require_same(folder: Path, other: Path) -> None:
 @pytest.fixture(scope="module")
 def undisturbed(run: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
-    fit_and_test(compose(*run, f"folder={folder}", config="train"))
+    train(compose(*run, f"folder={folder}", config="train"))
     return folder
 
 
@@ -83,7 +83,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(run: list[str], undisturbed: Pa
     assert broken_off(run, tmp_path, least, signal.SIGKILL) == -signal.SIGKILL
     assert least <= step(tmp_path) < EPOCHS * STEPS
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "running"
-    fit_and_test(compose(*run, f"ckpt_path={tmp_path}", "folder=elsewhere", config="train"))
+    train(compose(*run, f"ckpt_path={tmp_path}", "folder=elsewhere", config="train"))
     require_same(tmp_path, undisturbed)
     assert not Path("elsewhere").exists()
 
@@ -107,23 +107,23 @@ def test_a_damaged_state_is_reported_and_the_one_before_it_taken(
     run: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cfg = compose(*run, f"folder={tmp_path}", "trainer.max_epochs=3", "+trainer.limit_train_batches=4", config="train")
-    fit_and_test(cfg)
+    train(cfg)
     for name in (LAST, PREVIOUS):
         content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content[: len(content) // 2])
         if name == LAST:
             # A run whose folder holds a state continues from it without being told, unless it is finished.
             (tmp_path / "status.json").write_text('{"state": "running"}')
-            fit_and_test(compose(*run, f"folder={tmp_path}", "+trainer.limit_train_batches=4", config="train"))
+            train(compose(*run, f"folder={tmp_path}", "+trainer.limit_train_batches=4", config="train"))
             assert f"{tmp_path / LAST} cannot be read as a checkpoint" in caplog.text
             assert f"continuing from {tmp_path / PREVIOUS}" in caplog.text
     (tmp_path / LAST).write_bytes(b"")
     (tmp_path / "status.json").write_text('{"state": "running"}')
     with pytest.raises(UserError, match="cannot be read as a checkpoint"):
-        fit_and_test(compose(*run, f"folder={tmp_path}", config="train"))
+        train(compose(*run, f"folder={tmp_path}", config="train"))
 
 
 def test_without_a_run_there_is_nothing_to_continue(run: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no run under .* has a checkpoint to continue from"):
-        fit_and_test(compose(*run, "ckpt_path=last", "name=another", f"folder={tmp_path}/new", config="train"))
+        train(compose(*run, "ckpt_path=last", "name=another", f"folder={tmp_path}/new", config="train"))
     assert not (tmp_path / "new").exists()

@@ -15,10 +15,10 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep
 
-from src.checkpoints import LAST
+from src.commands.prepare import make_stores
+from src.commands.train import train
 from src.errors import UserError
-from src.preparation import make_stores
-from src.training import fit_and_test
+from src.runs.checkpoints import LAST
 from tests.compose import CONF, compose
 from tests.synthetic import write_small
 
@@ -83,18 +83,18 @@ def test_a_job_that_fails_stops_no_other_and_is_listed(small: list[str], tmp_pat
 
 def test_a_finished_run_of_another_configuration_is_kept(small: list[str], tmp_path: Path) -> None:
     run = [*small, f"folder={tmp_path}", "trainer.max_epochs=1"]
-    value = fit_and_test(compose(*run, config="train"))
-    assert fit_and_test(compose(*run, "logger=none", config="train")) == value
+    value = train(compose(*run, config="train"))
+    assert train(compose(*run, "logger=none", config="train")) == value
     before = (tmp_path / "metrics.json").read_bytes()
     with pytest.raises(UserError, match="holds a finished run of another optimizer, seed"):
-        fit_and_test(compose(*run, "seed=1", "optimizer.lr=0.1", config="train"))
+        train(compose(*run, "seed=1", "optimizer.lr=0.1", config="train"))
     assert (tmp_path / "metrics.json").read_bytes() == before
 
 
 def test_a_sweep_keeps_a_finished_job_of_another_configuration_and_knows_one_that_was_moved(
     small: list[str], tmp_path: Path
 ) -> None:
-    fit_and_test(compose(*small, f"folder={tmp_path}/elsewhere", "trainer.max_epochs=1", config="train"))
+    train(compose(*small, f"folder={tmp_path}/elsewhere", "trainer.max_epochs=1", config="train"))
     (tmp_path / "sweep").mkdir()
     (tmp_path / "elsewhere").rename(tmp_path / "sweep" / "0.5")
     job = ["paragraph.network.alpha=0.5", "trainer.max_epochs=1"]

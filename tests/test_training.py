@@ -15,10 +15,10 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from src.commands.evaluate import evaluate
+from src.commands.prepare import make_stores
+from src.commands.train import train
 from src.errors import UserError
-from src.evaluation import evaluate
-from src.preparation import make_stores
-from src.training import fit_and_test
 from tests.compose import compose
 from tests.synthetic import write_small
 
@@ -45,7 +45,7 @@ def read(path: Path) -> Any:
 @pytest.fixture(scope="module")
 def trained(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    fit_and_test(config(small, folder))
+    train(config(small, folder))
     return folder
 
 
@@ -86,7 +86,7 @@ def test_a_checkpoint_alone_gives_its_metrics_again(small: list[str], trained: P
 
 
 def test_the_same_seed_gives_the_same_numbers(small: list[str], trained: Path, tmp_path: Path) -> None:
-    fit_and_test(config(small, tmp_path, "loader.workers=1"))
+    train(config(small, tmp_path, "loader.workers=1"))
     assert read(tmp_path / "metrics.json") == read(trained / "metrics.json")
 
 
@@ -110,7 +110,7 @@ def test_each_part_can_be_swapped(small: list[str], tmp_path: Path, choice: list
         kept = [each for each in small if not each.startswith("features.")]
     if "+recipe=emb" in choice:
         make_stores(compose(*kept, *choice, config="prepare"))
-    best = fit_and_test(config(kept, tmp_path, *choice, "+trainer.limit_train_batches=2"))
+    best = train(config(kept, tmp_path, *choice, "+trainer.limit_train_batches=2"))
     assert 0 <= best <= 100
     assert math.isfinite(read(tmp_path / "metrics.json")["test/test_ood/mIoU"])
 
@@ -129,7 +129,7 @@ def test_the_best_epoch_is_chosen_on_validation(trained: Path) -> None:
 
 def error(cfg: DictConfig) -> str:
     with pytest.raises(UserError) as caught:
-        fit_and_test(cfg)
+        train(cfg)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

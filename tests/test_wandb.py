@@ -17,9 +17,9 @@ import pytest
 import wandb
 from PIL import Image
 
+from src.commands.prepare import make_stores
+from src.commands.train import train
 from src.errors import UserError
-from src.preparation import make_stores
-from src.training import fit_and_test
 from tests.compose import compose
 from tests.synthetic import write_small
 from tests.wandb_file import RecordedRun, read_run
@@ -133,8 +133,8 @@ def test_a_run_that_failed_is_continued_and_can_keep_its_weights(small: list[str
     offline = ["logger=wandb", "logger.wandb.mode=offline", "logger.wandb.sweep=null", "logger.wandb.checkpoint=true"]
     run = [*small, *offline, f"folder={tmp_path}"]
     with pytest.raises(UserError, match="not finite"):
-        fit_and_test(compose(*run, *DIVERGES, config="train"))
-    fit_and_test(compose(*run, config="train"))
+        train(compose(*run, *DIVERGES, config="train"))
+    train(compose(*run, config="train"))
     wandb.teardown()  # as the end of a process does: what is finished may not be in its file yet
     (_, failed), (_, finished) = recorded(tmp_path)
     assert (failed.exit_code, finished.exit_code) == (1, 0)
@@ -145,7 +145,7 @@ def test_a_run_that_failed_is_continued_and_can_keep_its_weights(small: list[str
 
 def test_disabled_leaves_nothing(small: list[str], tmp_path: Path) -> None:
     disabled = ["logger=wandb", "logger.wandb.mode=disabled", "logger.wandb.sweep=null"]
-    fit_and_test(compose(*small, *disabled, f"folder={tmp_path}", "trainer.max_epochs=1", config="train"))
+    train(compose(*small, *disabled, f"folder={tmp_path}", "trainer.max_epochs=1", config="train"))
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "finished"
     assert not list(tmp_path.rglob("*.wandb"))
 

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple, Protocol
 from torch import Tensor
 
 from src.data.records import Moment
-from src.predictions import Prediction
+from src.runs.predictions import Prediction
 
 
 class Question(NamedTuple):

@@ -11,7 +11,7 @@ from scipy.stats import gaussian_kde
 
 from src.baselines.baseline import Question
 from src.errors import UserError
-from src.predictions import Prediction
+from src.runs.predictions import Prediction
 
 
 class Prior:

@@ -10,7 +10,7 @@ import torch
 
 from src.baselines.baseline import Question
 from src.moments import iou, snippets_to_seconds
-from src.predictions import Prediction, Scored
+from src.runs.predictions import Prediction, Scored
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from src.baselines.baseline import Question
-from src.predictions import Prediction
+from src.runs.predictions import Prediction
 
 
 class WholeVideo:

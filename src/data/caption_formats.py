@@ -29,7 +29,7 @@ class Caption(NamedTuple):
     where: str
 
 
-Captions = Iterator[tuple[str, list[Caption]]]
+Collection = Iterator[tuple[str, list[Caption]]]
 
 
 def read_captions(path: Path, clip_seconds: float, writer: dict[str, Any]) -> Iterator[Narratives]:
@@ -56,7 +56,7 @@ def read_captions(path: Path, clip_seconds: float, writer: dict[str, Any]) -> It
         raise UserError(f"{path} holds no captions")
 
 
-def _videos(path: Path, clip_seconds: float) -> Captions:
+def _videos(path: Path, clip_seconds: float) -> Collection:
     if not path.exists():
         raise UserError(f"no captions at {path}")
     if path.is_dir() or path.suffix == ".zip":
@@ -87,7 +87,7 @@ def _caption(time: Any, text: Any, where: str) -> Caption:
     return Caption(seconds, text.strip(), where)
 
 
-def _of_clips(path: Path, clip_seconds: float) -> Captions:
+def _of_clips(path: Path, clip_seconds: float) -> Collection:
     for name, content in _members(path):
         captions = []
         for number, line in enumerate(content.split(b"\n"), start=1):
@@ -120,7 +120,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
         raise UserError(f"{path} is not a zip file, or a damaged one ({error})") from error
 
 
-def _of_json(path: Path) -> Captions:
+def _of_json(path: Path) -> Collection:
     try:
         videos = json.loads(path.read_bytes())
     except ValueError as error:
@@ -131,7 +131,7 @@ def _of_json(path: Path) -> Captions:
         yield video, [_caption(time, text, f"{path}, {video} at {time}") for time, text in captions.items()]
 
 
-def _of_csv(path: Path) -> Captions:
+def _of_csv(path: Path) -> Collection:
     try:
         content = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

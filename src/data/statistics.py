@@ -10,8 +10,8 @@ from statistics import fmean
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from src.data.dataset import Split, load_split, split_names
 from src.data.records import Moment
+from src.data.splits import Split, load_split, split_names
 from src.text.tokens import words
 
 
@@ -75,7 +75,7 @@ class _Tally:
     def of(cls, split: Split) -> _Tally:
         queries = tqdm(split.moments, desc=f"words of {split.name}", unit="query", leave=False, disable=None)
         counts = Counter(chain.from_iterable(words(moment.query) for moment in queries))
-        return cls(split.name, split.report.read, tuple(split.moments), counts)
+        return cls(split.name, split.findings.read, tuple(split.moments), counts)
 
     def __add__(self, other: _Tally) -> _Tally:
         return _Tally(self.name, self.read + other.read, self.moments + other.moments, self.words + other.words)

@@ -8,15 +8,15 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from src.errors import command, run
+from src.command import command, run
 
 
-@hydra.main(version_base="1.3", config_path="../../conf", config_name="extract")
+@hydra.main(version_base="1.3", config_path="../../conf", config_name="features")
 @command
 def main(cfg: DictConfig) -> None:
-    from src.features.extraction import extract
+    from src.commands.features import features
 
-    extract(cfg)
+    features(cfg)
 
 
 if __name__ == "__main__":

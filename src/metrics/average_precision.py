@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from src.metrics.overlap import overlaps
 
 
-def average_precision(windows: Tensor, truth: Tensor, least_ious: Tensor) -> Tensor:
+def moment_average_precision(windows: Tensor, truth: Tensor, least_ious: Tensor) -> Tensor:
     """Interpolated average precision of each query at each IoU.
 
     In order of rank, each window takes the free annotated window that it overlaps most, if that reaches the IoU.
@@ -60,7 +60,7 @@ class MomentMeanAveragePrecision(Metric):
         self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, windows: Tensor, truth: Tensor, duration: Tensor) -> None:
-        precision = average_precision(windows[:, : self.top], truth, self.least_ious.to(windows.device))
+        precision = moment_average_precision(windows[:, : self.top], truth, self.least_ious.to(windows.device))
         self.total += precision.mean(dim=1).sum()
         self.count += len(windows)
 

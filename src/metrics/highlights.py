@@ -31,7 +31,7 @@ def on_clips(saliency: Tensor, clips: int, duration: float) -> Tensor:
     return saliency[(middle * len(saliency) / duration).long().clamp(max=len(saliency) - 1)]
 
 
-def average_precision(saliency: Tensor, positive: Tensor) -> Tensor:
+def clip_average_precision(saliency: Tensor, positive: Tensor) -> Tensor:
     """Interpolated average precision of a ranking: the mean over the distinct saliencies at which recall rises.
 
     Args:
@@ -93,7 +93,7 @@ class HighlightDetection(Metric):
             annotated = annotated_scores(moment).to(saliency.device)
             predicted = on_clips(saliency[row][mask[row]], len(annotated), moment.duration)
             positive = least <= annotated.T
-            self.precision += average_precision(predicted.expand_as(positive), positive).mean(dim=1)
+            self.precision += clip_average_precision(predicted.expand_as(positive), positive).mean(dim=1)
             self.hits += positive[:, :, predicted.argmax()].any(dim=1)
             self.queries += 1
 

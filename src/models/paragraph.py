@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from src.errors import UserError
-from src.models.matching import NarrativeEmbedding
+from src.models.match import NarrativeEmbedding
 from src.models.predictor import Predictor
 from src.models.span.predictor import Boundaries, SpanOutput
 

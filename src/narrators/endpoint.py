@@ -15,9 +15,9 @@ import httpx
 from PIL import Image
 
 from src.errors import UserError, reason
-from src.narrators.frames import Pixels
 from src.narrators.narrator import NarrationError
 from src.narrators.pipeline import FrameNarrator
+from src.videos.frames import Pixels
 
 _log = logging.getLogger(__name__)
 

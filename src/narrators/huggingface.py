@@ -12,9 +12,9 @@ from PIL import Image
 
 from src.errors import UserError
 from src.errors import reason as said
-from src.narrators.frames import Pixels
 from src.narrators.narrator import NarrationError
 from src.narrators.pipeline import FrameNarrator
+from src.videos.frames import Pixels
 
 Quantization = Literal["none", "8bit", "4bit"]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from src.data.records import Narratives
 from src.errors import UserError
-from src.narrators.frames import Backend
+from src.videos.frames import Backend
 
 
 class Item(NamedTuple):

@@ -9,17 +9,15 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from src.errors import command, run
+from src.command import command, run
 
 
 @hydra.main(version_base="1.3", config_path="../../conf", config_name="playroom")
 @command
 def main(cfg: DictConfig) -> None:
-    from pathlib import Path
+    from src.commands.playroom import playroom
 
-    from src.playroom.generation import generate
-
-    generate(Path(cfg.folder), cfg.size, cfg.seed, cfg.workers)
+    playroom(cfg)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from src.narrators.frames import Pixels
 from src.narrators.pipeline import FrameNarrator
 from src.playroom.sight import Figure, Thing, View, look
+from src.videos.frames import Pixels
 
 _WHO = {
     "man": ("man", "gentleman", "guy", "male figure"),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from src.narrators.frames import Pixels
+from src.videos.frames import Pixels
 
 _HUES = {"red": 0, "orange": 30, "yellow": 55, "green": 127, "blue": 228, "purple": 282, "pink": 326}  # degrees
 _NEAREST = np.abs((np.arange(360)[:, None] - np.array(list(_HUES.values())) + 180) % 360 - 180).argmin(axis=1)

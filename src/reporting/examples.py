@@ -16,9 +16,9 @@ from PIL import Image
 from src.data.narratives import read_narratives
 from src.data.records import Narratives
 from src.errors import UserError
-from src.narrators.collection import collect
-from src.narrators.frames import read_frames
-from src.reporting.runs import Answers, Run
+from src.runs.reading import Answers, Run
+from src.videos.collection import collect
+from src.videos.frames import read_frames
 
 FRAMES = 8
 """Frames of an example."""

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from src.reporting.runs import Run
 from src.reporting.tables import Table
+from src.runs.reading import Run
 
 matplotlib.use("svg")
 matplotlib.rcParams |= {

@@ -23,8 +23,8 @@ from src.reporting import figures
 from src.reporting.bootstrap import Difference, paired_bootstrap
 from src.reporting.examples import Example, choose, example, narratives_of, pictures, require_same_queries
 from src.reporting.published import read_published, with_published
-from src.reporting.runs import Answers, Run, differing, find_runs
 from src.reporting.tables import Gains, Table, differences, latex, markdown, summarise, tidy
+from src.runs.reading import Answers, Run, differing, find_runs
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Part:
     examples: list[tuple[str, list[Example]]] = field(default_factory=list)
 
 
-def report(cfg: DictConfig) -> Path:
+def write_report(cfg: DictConfig) -> Path:
     """Write report.html, runs.csv, a table of each data set as Markdown and LaTeX, and the figures as SVG; returns the
     page's path.
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.errors import UserError, reason
-from src.reporting.runs import Run
 from src.reporting.tables import Cell, Column, Table
+from src.runs.reading import Run
 
 
 class Published(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import NamedTuple
 
-from src.reporting.runs import Run
+from src.runs.reading import Run
 
 
 class Cell(NamedTuple):

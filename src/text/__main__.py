@@ -5,7 +5,7 @@ python -m src.text
 
 from __future__ import annotations
 
-from src.errors import run
+from src.command import run
 from src.text import minilm
 
 

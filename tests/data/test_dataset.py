@@ -12,7 +12,7 @@ import pytest
 from omegaconf import DictConfig
 
 from src.data.annotations.qvhighlights import source
-from src.data.dataset import Split, load_split, split_names
+from src.data.splits import Split, load_split, split_names
 from src.errors import UserError
 from src.moments import seconds_to_snippets
 from tests.compose import CONF, data_config
@@ -66,9 +66,9 @@ def test_every_data_set_is_covered() -> None:
 def test_splits_have_their_published_size(shared: Path, name: str) -> None:
     splits = real(shared / "data", name)
     for split, (queries, videos) in PUBLISHED[name].items():
-        assert splits[split].report.read == queries
-        assert videos is None or splits[split].report.videos == videos
-        assert len(splits[split].moments) == queries - splits[split].report.skipped
+        assert splits[split].findings.read == queries
+        assert videos is None or splits[split].findings.videos == videos
+        assert len(splits[split].moments) == queries - splits[split].findings.skipped
     assert list(splits) == list(PUBLISHED[name])
 
 
@@ -77,7 +77,7 @@ def test_moments_of_real_files_keep_the_contract(shared: Path, name: str) -> Non
     data = data_config(name, shared / "data")
     for split in real(shared / "data", name).values():
         is_test = split.name in data.tests
-        assert not (is_test and split.report.skipped)
+        assert not (is_test and split.findings.skipped)
         assert len({moment.query_id for moment in split.moments}) == len(split.moments)
         for moment in split.moments:
             assert moment.query == moment.query.strip() != ""
@@ -99,9 +99,9 @@ def test_no_video_is_both_learned_and_tested(shared: Path, name: str) -> None:
 def test_made_validation_splits_come_out_of_training(shared: Path) -> None:
     sta, cg, anet_cg = (real(shared / "data", name) for name in ("charades_sta", "charades_cg", "anet_cg"))
     for splits, queries in ((sta, 12_408), (cg, 8_281), (anet_cg, 36_724)):
-        assert splits["train"].report.read + splits["val"].report.read == queries
+        assert splits["train"].findings.read + splits["val"].findings.read == queries
     larger = load_split(data_config("charades_sta", shared / "data", "data.validation.size=0.2"), "val")
-    assert larger.report.videos == 1_068
+    assert larger.findings.videos == 1_068
     other = load_split(data_config("charades_sta", shared / "data", "data.validation.seed=1"), "val")
     assert {moment.video for moment in other.moments} != {moment.video for moment in sta["val"].moments}
 
@@ -130,16 +130,16 @@ def test_novel_splits_say_what_is_novel(shared: Path) -> None:
 def test_activitynet_has_the_size_of_the_papers_table_1(shared: Path) -> None:
     splits = real(shared / "data", "anet").values()
     durations = {moment.video: moment.duration for split in splits for moment in split.moments}
-    assert (len(durations), sum(split.report.read for split in splits)) == (14_926, 71_957)
+    assert (len(durations), sum(split.findings.read for split in splits)) == (14_926, 71_957)
     assert round(sum(durations.values()) / len(durations), 1) == 117.6
 
 
 def test_what_was_found_in_the_real_files(shared: Path) -> None:
     sta = real(shared / "data", "charades_sta")
-    assert sum(split.report.clipped for split in sta.values()) == 2_364
-    anet = real(shared / "data", "anet")["train"].report
+    assert sum(split.findings.clipped for split in sta.values()) == 2_364
+    anet = real(shared / "data", "anet")["train"].findings
     assert (anet.swapped, anet.dropped, anet.skipped) == (2, 2, 2)
-    ood = real(shared / "data", "charades_cd")["test_ood"].report
+    ood = real(shared / "data", "charades_cd")["test_ood"].findings
     assert (ood.overlong, ood.unreachable, ood.clipped, ood.skipped) == (348, 3, 0, 0)
 
 
@@ -167,7 +167,7 @@ def test_odd_moments_are_swapped_clipped_or_left_out_where_learned(odd: Path, sp
     read = load_split(data_config("anet", odd), split)
     assert [moment.windows for moment in read.moments] == [((1, 2),), ((3, 5),), ((8, 10),), ((0, 4),)]
     assert [moment.query_id for moment in read.moments] == ["v/0", "v/1", "v/2", "v/3"]
-    report = read.report
+    report = read.findings
     assert (report.read, report.videos) == (6, 1)
     assert (report.swapped, report.clipped, report.dropped, report.skipped) == (1, 3, 2, 2)
     assert (report.overlong, report.unreachable) == (0, 0)
@@ -177,7 +177,7 @@ def test_a_test_split_keeps_every_query(odd: Path) -> None:
     read = load_split(data_config("anet", odd), "val_2")
     expected = [((1, 2),), ((3, 5),), ((8, 10),), ((0, 4),), ((6, 6),), ((10, 10),)]
     assert [moment.windows for moment in read.moments] == expected
-    assert (read.report.clipped, read.report.unreachable, read.report.skipped) == (3, 2, 0)
+    assert (read.findings.clipped, read.findings.unreachable, read.findings.skipped) == (3, 2, 0)
 
 
 def test_a_test_split_can_be_scored_as_annotated(odd: Path) -> None:
@@ -185,15 +185,15 @@ def test_a_test_split_can_be_scored_as_annotated(odd: Path) -> None:
     expected = [((1, 2),), ((3, 5),), ((8, 14),), ((-2, 4),), ((6, 6),), ((10, 12),)]
     read = load_split(data, "val_2")
     assert [moment.windows for moment in read.moments] == expected
-    assert (read.report.clipped, read.report.overlong, read.report.unreachable) == (0, 3, 2)
-    assert load_split(data, "train").report.overlong == 0
+    assert (read.findings.clipped, read.findings.overlong, read.findings.unreachable) == (0, 3, 2)
+    assert load_split(data, "train").findings.overlong == 0
 
 
 def test_rounding_is_clipped_without_being_counted(tmp_path: Path) -> None:
     write(tmp_path, train=record([1, 10.0000001]))
     read = load_split(data_config("anet", tmp_path), "train")
     assert read.moments[0].windows == ((1, 10),)
-    assert read.report.clipped == 0
+    assert read.findings.clipped == 0
 
 
 def test_one_line_is_logged_for_a_split(odd: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -224,7 +224,7 @@ def test_a_query_is_kept_while_one_of_its_windows_is(tmp_path: Path) -> None:
     file.write_text("\n".join(map(json.dumps, lines)))
     read = load_split(data_config("qvhighlights", tmp_path), "train")
     assert {moment.windows for moment in read.moments} == {((2.0, 4.0),)}
-    assert (read.report.dropped, read.report.skipped) == (len(read.moments), 0)
+    assert (read.findings.dropped, read.findings.skipped) == (len(read.moments), 0)
 
 
 def error(data: DictConfig, split: str) -> str:

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.data.features import feature_store
+from src.data.feature_stores import feature_store
 from src.data.layouts import Hdf5, Layout, NpyFolder, NpzFolder, Streams
 from src.data.store import Store
 from src.errors import UserError

@@ -23,9 +23,9 @@ from transformers import (
     ViTModel,
 )
 
+from src.commands.features import features
 from src.data.store import Store
 from src.errors import UserError
-from src.features.extraction import extract
 from src.features.huggingface import HuggingFaceVision
 from tests.compose import compose
 
@@ -58,11 +58,11 @@ def test_videos_are_encoded(kind: str, videos: Path, tmp_path: Path) -> None:
     model = save(kind, tmp_path / kind)
     ours = [f"videos={videos}", "collection=mine", f"paths.stores={tmp_path}/stores", "features=hf"]
     settings = [f"features.name={kind}", f"features.model={model}", f"features.dim={DIMS[kind]}"]
-    extract(compose(*ours, *settings, "features.layout.extractor.device=cpu", config="extract"))
+    features(compose(*ours, *settings, "features.layout.extractor.device=cpu", config="features"))
     store = Store(tmp_path / "stores" / "mine" / f"features.{kind}.max128.h5")
-    features = np.asarray(store["three"]["features"])
-    assert features.shape == (3, DIMS[kind])
-    assert np.abs(features[0] - features[1]).max() > 0.01  # red is not blue
+    vectors = np.asarray(store["three"]["features"])
+    assert vectors.shape == (3, DIMS[kind])
+    assert np.abs(vectors[0] - vectors[1]).max() > 0.01  # red is not blue
 
 
 @pytest.mark.parametrize("kind", sorted(DIMS))

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.commands.features import features
+from src.commands.prepare import make_stores
 from src.data.store import Store
 from src.errors import UserError
-from src.features.extraction import extract
+from src.features.computed import Videos
 from src.features.extractor import Frames
 from src.features.pixels import CHANNELS, Pixels
-from src.features.videos import Videos
 from src.playroom.generation import generate
-from src.preparation import make_stores
 from tests.compose import compose
 
 PROJECT = Path(__file__).parents[2]
@@ -102,11 +102,11 @@ def test_a_data_set_gets_its_store_like_any_other(tmp_path: Path) -> None:
 
 def test_a_folder_of_ones_own_videos(videos: Path, tmp_path: Path) -> None:
     ours = [f"videos={videos}", "collection=mine", f"paths.stores={tmp_path}/stores"]
-    extract(compose(*ours, config="extract"))
+    features(compose(*ours, config="features"))
     store = Store(tmp_path / "stores" / "mine" / "features.pixels.max128.h5")
     assert {video: len(store[video]["features"]) for video in store} == {"three": 3, "short": 1}
     with pytest.raises(UserError, match="not computed from frames"):
-        extract(compose(*ours, "features=i3d", config="extract"))
+        features(compose(*ours, "features=i3d", config="features"))
 
 
 def test_a_damaged_video_ends_the_command_with_one_line_and_no_store(videos: Path, tmp_path: Path) -> None:

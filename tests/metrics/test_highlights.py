@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from src.data.annotations.qvhighlights import QvHighlights
 from src.data.records import Moment
-from src.metrics.highlights import HighlightDetection, annotated_scores, average_precision, on_clips
+from src.metrics.highlights import HighlightDetection, annotated_scores, clip_average_precision, on_clips
 
 
 def defined(saliency: np.ndarray, positive: np.ndarray) -> float:
@@ -31,15 +31,15 @@ def defined(saliency: np.ndarray, positive: np.ndarray) -> float:
 @given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=12))
 def test_average_precision_is_as_defined_also_with_ties(clips: list[tuple[int, bool]]) -> None:
     saliency, positive = (np.array(column) for column in zip(*clips, strict=True))
-    ours = average_precision(torch.tensor(saliency, dtype=torch.float32), torch.tensor(positive))
+    ours = clip_average_precision(torch.tensor(saliency, dtype=torch.float32), torch.tensor(positive))
     assert float(ours) == pytest.approx(defined(saliency, positive), abs=1e-9)
 
 
 def test_a_batch_is_as_its_rows() -> None:
     torch.manual_seed(0)
     saliency, positive = torch.randint(0, 5, (4, 3, 20)).float(), torch.rand(4, 3, 20) < 0.3
-    rows = [average_precision(saliency[i, j], positive[i, j]) for i in range(4) for j in range(3)]
-    assert torch.equal(average_precision(saliency, positive).flatten(), torch.stack(rows))
+    rows = [clip_average_precision(saliency[i, j], positive[i, j]) for i in range(4) for j in range(3)]
+    assert torch.equal(clip_average_precision(saliency, positive).flatten(), torch.stack(rows))
 
 
 def moment(**changes: object) -> Moment:

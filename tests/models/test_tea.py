@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from src.data.batch import collate
-from src.models.matching import CosineMatch, standardised_cosine
+from src.models.match import CosineMatch, standardised_cosine
 from src.models.mergers import Add, ConcatMLP, CrossAttention, Merger, NarrativeOnly, VideoOnly
+from src.models.network import Network, parameter_groups
 from src.models.paragraph import ParagraphQuery
 from src.models.span.predictor import SpanOutput, SpanPredictor
-from src.models.tea import Network, parameter_groups
 from tests.models.samples import sample
 
 VIDEO, TEXT, HIDDEN = 12, 10, 16

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from src.narrators.collection import collect
-from src.narrators.frames import Pixels
 from src.narrators.journal import Journal
 from src.narrators.narrator import Reading
 from src.narrators.pipeline import FrameNarrator
+from src.videos.collection import collect
+from src.videos.frames import Pixels
 from tests.narrators.videos import number_of
 
 READING = Reading("decord", 1344, 2)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from src.commands.narrate import narrate
 from src.data.narratives import read_narratives
 from src.narrators.journal import failures_file, read_failures
-from src.narrators.run import narrate
 from tests.compose import compose
 from tests.narrators.videos import write_video
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.errors import UserError
-from src.narrators.frames import Backend, Frame, read_frames, sample
+from src.videos.frames import Backend, Frame, read_frames, sample
 from tests.narrators.videos import number_of, write_video
 
 BACKENDS: list[Backend] = ["decord", "pyav"]

@@ -17,9 +17,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from src.errors import UserError
-from src.narrators.frames import Pixels
 from src.narrators.huggingface import HuggingFaceNarrator
 from src.narrators.narrator import NarrationError
+from src.videos.frames import Pixels
 from tests.compose import compose
 
 PROMPT = "This is one image frame sampled from a video. Please caption this frame"

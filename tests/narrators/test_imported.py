@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from src.commands.narrate import narrate
 from src.data.narratives import read_narratives
 from src.errors import UserError
-from src.narrators.run import narrate
 from tests.compose import compose
 from tests.synthetic import write_charades_cd
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from src.build import narratives_file
+from src.commands.narrate import narrate
 from src.data.narratives import read_narratives
 from src.errors import UserError
 from src.narrators.journal import failures_file, read_failures
-from src.narrators.run import narrate
 from tests.compose import compose
 from tests.narrators.videos import write_video
 from tests.synthetic import write_charades_cd

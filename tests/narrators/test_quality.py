@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from src.commands.narrate import narrate
 from src.data.narratives import write_narratives
 from src.data.records import Moment, Narratives
 from src.errors import UserError
@@ -25,7 +26,6 @@ from src.narrators.quality import (
     variety,
     within,
 )
-from src.narrators.run import narrate
 from tests.compose import compose
 from tests.synthetic import WORDS, write_charades_cd, write_glove, write_random_narratives
 

@@ -16,7 +16,7 @@ import av
 import numpy as np
 import pytest
 
-from src.data.dataset import load_split, split_names
+from src.data.splits import load_split, split_names
 from src.errors import UserError
 from src.playroom.drawing import draw
 from src.playroom.generation import generate

@@ -9,9 +9,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from src.data.dataset import load_split, split_names
+from src.commands.narrate import narrate
 from src.data.narratives import read_narratives
-from src.narrators.run import narrate
+from src.data.splits import load_split, split_names
 from src.playroom import narrator as told
 from src.playroom import sight
 from src.playroom.drawing import draw

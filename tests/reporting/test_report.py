@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
+from src.commands.evaluate import evaluate
+from src.commands.prepare import make_stores
+from src.commands.train import train
 from src.errors import UserError
-from src.evaluation import evaluate
-from src.preparation import make_stores
 from src.reporting.bootstrap import paired_bootstrap
-from src.reporting.page import report
-from src.reporting.runs import find_runs, read_answers
-from src.training import fit_and_test
+from src.reporting.page import write_report
+from src.runs.reading import find_runs, read_answers
 from tests.compose import compose
 from tests.synthetic import write_small
 
@@ -34,14 +34,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in (0, 1):
         for name, choice in {"baseline": ["merger=none", "paragraph=none"], "tea": []}.items():
             folder = f"folder={place}/{name}{seed}"
-            fit_and_test(compose(*small, *choice, f"seed={seed}", folder, config="train"))
+            train(compose(*small, *choice, f"seed={seed}", folder, config="train"))
     evaluate(compose(*small, "baseline=whole_video", f"folder={place}/whole", config="evaluate"))
     return place
 
 
 def made(places: list[Path], output: Path, *overrides: str) -> str:
     listed = ",".join(map(str, places))
-    return report(compose(f"runs=[{listed}]", f"output={output}", *overrides, config="report")).read_text()
+    return write_report(compose(f"runs=[{listed}]", f"output={output}", *overrides, config="report")).read_text()
 
 
 def test_a_report_has_every_split_and_variant(runs: Path, tmp_path: Path) -> None:

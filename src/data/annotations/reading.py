@@ -13,7 +13,7 @@ from src.errors import UserError
 
 
 class Annotation(NamedTuple):
-    """One query as its file states it. The rules of `src.data.dataset` have not been applied yet."""
+    """One query as its file states it. The rules of `src.data.splits` have not been applied yet."""
 
     where: str  # the file and its line or record
     moment: Moment  # its windows as annotated: perhaps reversed, or reaching past the video

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from src.data.batch import Batch
 from src.errors import UserError
+from src.models.detr.assignment import match, to_bounds, to_spans
 from src.models.detr.inputs import ClipEmbedding, WordEmbedding
 from src.models.detr.labels import draw_pairs, saliency_labels
 from src.models.detr.losses import label_loss, span_losses
-from src.models.detr.matching import match, to_bounds, to_spans
 from src.models.predictor import Predictor, RankedMoments, Stream
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of the published QD-DETR and Moment-DETR, under the names of `src.models.tea.Network`."""
+"""Checkpoints of the published QD-DETR and Moment-DETR, under the names of `src.models.network.Network`."""
 
 from __future__ import annotations
 

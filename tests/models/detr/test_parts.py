@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.models.detr.assignment import generalised_iou, match, to_bounds, to_spans
 from src.models.detr.inputs import endpoints, normalise
 from src.models.detr.labels import draw_pairs, saliency_labels
 from src.models.detr.losses import margin_loss, negative_loss, ranking_loss
-from src.models.detr.matching import generalised_iou, match, to_bounds, to_spans
 from src.models.position import clip_code
 from tests.models.detr.small import batch, sample
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from src.errors import UserError
 from src.models.detr.published import read_published
 from src.models.mergers import VideoOnly
-from src.models.tea import Network
+from src.models.network import Network
 from tests.models.detr.golden import build
 
 

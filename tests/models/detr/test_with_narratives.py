@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from src.build import build_network
 from src.data.batch import collate
 from src.errors import UserError
-from src.models.tea import Network
+from src.models.network import Network
 from tests.compose import compose
 from tests.models.samples import sample
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from src.errors import UserError
 from src.features.extractor import Extractor, Frames
-from src.narrators.collection import collect
-from src.narrators.frames import Backend, Pixels, read_frames
+from src.videos.collection import collect
+from src.videos.frames import Backend, Pixels, read_frames
 
 
 class Videos:

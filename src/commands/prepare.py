@@ -1,4 +1,4 @@
-"""What `src.prepare` does: captions in, stores out."""
+"""What `python -m src.prepare` does: captions in, stores out."""
 
 from __future__ import annotations
 
@@ -10,14 +10,28 @@ from omegaconf import DictConfig
 
 from src.build import missing_texts, narratives_file, text_stores, uses_video
 from src.data.caption_formats import read_captions
-from src.data.dataset import load_split, split_names
-from src.data.features import feature_store, missing_places
+from src.data.feature_stores import feature_store, missing_places
 from src.data.layouts import Layout
 from src.data.narratives import write_narratives
+from src.data.splits import load_split, split_names
+from src.data.statistics import table
 from src.data.store import Store
 from src.errors import UserError
+from src.runs.conversion import convert_checkpoint
 
 _log = logging.getLogger(__name__)
+
+
+def prepare(cfg: DictConfig) -> None:
+    """Do the one of its tasks that a composed conf/prepare.yaml asks for."""
+    if cfg.stats:
+        print(table(cfg.data))
+    elif cfg.convert_checkpoint is not None:
+        convert_checkpoint(cfg)
+    else:
+        if cfg.import_narratives is not None:
+            import_captions(cfg)
+        make_stores(cfg)
 
 
 def import_captions(cfg: DictConfig) -> None:

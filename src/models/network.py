@@ -17,7 +17,7 @@ from src.data.batch import Batch
 from src.errors import UserError
 from src.metrics.highlights import HighlightDetection
 from src.metrics.suite import rows_of
-from src.models.matching import NarrativeEmbedding
+from src.models.match import NarrativeEmbedding
 from src.models.mergers import Merger
 from src.models.paragraph import ParagraphQuery
 from src.models.predictor import Predictor, RankedMoments

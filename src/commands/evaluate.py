@@ -15,17 +15,17 @@ from torchmetrics import MetricCollection
 
 from src.baselines.baseline import Baseline, Question
 from src.build import build_data, build_model, uses_narratives
-from src.checkpoints import read_checkpoint
+from src.commands.train import build_trainer, test
 from src.data.datamodule import MomentDataset
-from src.data.dataset import load_split, split_names
 from src.data.records import Moment
+from src.data.splits import load_split, split_names
 from src.errors import UserError
 from src.metrics.highlights import HighlightDetection
 from src.metrics.suite import rows_of, table
-from src.models.matching import standardised_cosine
-from src.predictions import Prediction, padded, read_predictions, write_predictions
-from src.run_folder import RunFolder
-from src.training import build_trainer, test
+from src.models.match import standardised_cosine
+from src.runs.checkpoints import read_checkpoint
+from src.runs.folder import RunFolder
+from src.runs.predictions import Prediction, padded, read_predictions, write_predictions
 
 _log = logging.getLogger(__name__)
 _BATCH = 64

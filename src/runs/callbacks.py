@@ -16,10 +16,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from src.checkpoints import LAST, PREVIOUS
 from src.data.batch import Batch
-from src.models.tea import TEA
-from src.predictions import Prediction, to_predictions, write_predictions
+from src.models.network import TEA
+from src.runs.checkpoints import LAST, PREVIOUS
+from src.runs.predictions import Prediction, to_predictions, write_predictions
 
 log = logging.getLogger(__name__)
 

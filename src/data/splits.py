@@ -21,7 +21,7 @@ _SAME_SECONDS = 1e-3
 
 
 @dataclass(frozen=True)
-class Report:
+class Findings:
     """What was read, and what was done with the moments that do not fit their video.
 
     Attributes:
@@ -64,7 +64,7 @@ class Split:
 
     name: str
     moments: list[Moment]
-    report: Report
+    findings: Findings
 
 
 def split_names(data: DictConfig) -> list[str]:
@@ -101,9 +101,9 @@ def load_split(data: DictConfig, split: str) -> Split:
     is_test = split in data.tests
     counts: Counter[str] = Counter()
     moments = list(_fit(annotations, not (is_test and data.scored_as == "annotated"), is_test, counts))
-    report = Report(read=len(annotations), videos=len({each.moment.video for each in annotations}), **counts)
-    _log.info("%s %s: %s", data.name, split, report)
-    return Split(split, moments, report)
+    findings = Findings(read=len(annotations), videos=len({each.moment.video for each in annotations}), **counts)
+    _log.info("%s %s: %s", data.name, split, findings)
+    return Split(split, moments, findings)
 
 
 def _check_ids(annotations: list[Annotation]) -> None:

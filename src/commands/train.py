@@ -17,12 +17,12 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
 from src.build import build_data, build_model
-from src.checkpoints import LAST, PREVIOUS, newest_run, read_checkpoint, require_same_network
 from src.errors import UserError
 from src.metrics.suite import table
-from src.models.tea import TEA
-from src.run_folder import RunFolder, finished_value
-from src.wandb_logging import RunLogger
+from src.models.network import TEA
+from src.runs.checkpoints import LAST, PREVIOUS, newest_run, read_checkpoint, require_same_network
+from src.runs.folder import RunFolder, finished_value
+from src.runs.wandb import RunLogger
 
 log = logging.getLogger(__name__)
 # Lightning says through its own handler what it also says through ours.
@@ -35,7 +35,7 @@ warnings.filterwarnings("ignore", message="The dirpath has changed.*")
 warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
 
 
-def fit_and_test(cfg: DictConfig) -> float:
+def train(cfg: DictConfig) -> float:
     """Fit, test every test split with the best validation checkpoint, and record all of it in the run folder.
 
     A run whose folder holds a state continues from it; one that is finished is not run again.

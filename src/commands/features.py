@@ -8,14 +8,14 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from src.data.features import feature_store
+from src.data.feature_stores import feature_store
 from src.errors import UserError
-from src.features.videos import Videos
+from src.features.computed import Videos
 
 _log = logging.getLogger(__name__)
 
 
-def extract(cfg: DictConfig) -> None:
+def features(cfg: DictConfig) -> None:
     """Make the store of the features of every video that `videos` names; one that is up to date is kept.
 
     Raises:

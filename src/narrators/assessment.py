@@ -15,9 +15,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from src.data.dataset import load_split, split_names
 from src.data.narratives import read_narratives
 from src.data.records import Moment, Narratives
+from src.data.splits import load_split, split_names
 from src.data.store import Store
 from src.data.text_stores import narrative_store
 from src.errors import UserError
@@ -28,7 +28,7 @@ from src.text.encoder import TextEncoder
 _log = logging.getLogger(__name__)
 
 
-def report(cfg: DictConfig, file: Path) -> None:
+def assess(cfg: DictConfig, file: Path) -> None:
     """Report on the narratives in `file`, against the queries of the configured data set if there is one.
 
     The vectors of the narratives are stored for the next time.

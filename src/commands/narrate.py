@@ -11,14 +11,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from src.data.dataset import load_split, split_names
+from src.data.splits import load_split, split_names
 from src.errors import UserError
 from src.narrators.build import build_narrator
 from src.narrators.cluster import cluster_outcomes
-from src.narrators.collection import collect
 from src.narrators.journal import Journal, failures_file
 from src.narrators.narrator import Failure, Item, Narrator, Outcome, Reading
 from src.narrators.shards import merge, parse_shard
+from src.videos.collection import collect
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +33,9 @@ def narrate(cfg: DictConfig) -> None:
         _merge(cfg)
         return
     if cfg.report:
-        from src.narrators.report import report  # takes seconds, and narrating needs none of it
+        from src.narrators.assessment import assess  # takes seconds, and narrating needs none of it
 
-        report(cfg, output_file(cfg))
+        assess(cfg, output_file(cfg))
         return
     narrator = build_narrator(cfg.narrator)
     items, output = collection(cfg, narrator), output_file(cfg)

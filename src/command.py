@@ -1,0 +1,66 @@
+"""How a command runs and ends: Hydra's entry points, whose mistakes of the user are one line and exit status 1.
+
+`python -m src.NAME` is src/NAME.py, or src/NAME/__main__.py where a room has that name. It composes conf/NAME.yaml and
+hands the config to the function NAME of src/commands/NAME.py, which it imports only then: so `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from src.errors import UserError
+
+
+def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A Hydra task whose UserErrors end the program with their one line.
+
+    In a multirun no exception stops the other jobs: the job's folder says that it failed and why, and it has no
+    value (Optuna takes None for a failed trial, but no NaN). src.runs.sweeps.Summary lists such jobs at the end.
+    """
+
+    @functools.wraps(task)
+    def reporting(cfg: Any) -> Any:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            try:
+                return task(cfg)
+            except UserError as error:
+                # Hydra lets an exit pass, where it would print lines of its own about an exception.
+                _exit(error)
+        try:
+            return task(cfg)
+        except Exception as error:
+            from src.runs.sweeps import record_failure
+
+            record_failure(Path(HydraConfig.get().runtime.output_dir), error)
+            return None
+
+    return reporting
+
+
+def run(main: Callable[[], object]) -> None:
+    """Run a Hydra entry point; a mistake in the config too ends it with one line and exit status 1.
+
+    Anything that is not a user's mistake keeps its traceback: it is a defect of ours.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    # Hydra otherwise prints a shortened traceback of its own and hides the exception from us.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        main()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        _exit(error)
+
+
+def _exit(error: Exception) -> NoReturn:
+    print("error: " + " ".join(str(error).split()), file=sys.stderr)
+    sys.exit(1)

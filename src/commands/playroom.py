@@ -1,0 +1,14 @@
+"""What `python -m src.playroom` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from src.playroom.generation import generate
+
+
+def playroom(cfg: DictConfig) -> None:
+    """Make the Playroom of a composed conf/playroom.yaml."""
+    generate(Path(cfg.folder), cfg.size, cfg.seed, cfg.workers)
