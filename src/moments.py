@@ -1,4 +1,4 @@
-"""The geometry of time: seconds and snippets, overlap, pooling, and narratives onto snippets (Eq. 3).
+"""The geometry of time: seconds and snippets, overlap, pooling, narratives onto snippets (Eq. 3), and ranked moments.
 
 A video of T seconds and L snippets: snippet i covers [i/L·T, (i+1)/L·T). Pure functions on tensors.
 """
@@ -6,12 +6,47 @@ A video of T seconds and L snippets: snippet i covers [i/L·T, (i+1)/L·T). Pure
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 Pooling = Literal["max", "mean"]
+
+
+@dataclass
+class RankedMoments:
+    """An answer to each query of a batch: its candidate moments, best first. B queries, at most K moments, L snippets.
+
+    Attributes:
+        windows: (B, K, 2) seconds, 0 <= start <= end <= duration.
+        scores: (B, K) descending; comparable within a query only.
+        counts: (B,) how many of the K a query has, at least one. The rows after them are zero, their scores −inf;
+            nothing is ever NaN.
+        saliency: (B, L) a score for each snippet, where the predictor has one; zero in padding.
+        lengths: (B,) how many of the L snippets are the query's video's.
+    """
+
+    windows: Tensor
+    scores: Tensor
+    counts: Tensor
+    saliency: Tensor | None
+    lengths: Tensor
+
+    @classmethod
+    def of(cls, windows: Tensor, scores: Tensor, lengths: Tensor, saliency: Tensor | None = None) -> RankedMoments:
+        """Of rows in which a score of −inf, after all others, says that there is no moment."""
+        there = scores > -torch.inf
+        if saliency is not None:
+            valid = torch.arange(saliency.shape[1], device=saliency.device) < lengths[:, None]
+            saliency = saliency.masked_fill(~valid, 0.0)
+        return cls(windows.masked_fill(~there[..., None], 0.0), scores, there.sum(dim=1), saliency, lengths)
+
+    @property
+    def present(self) -> Tensor:
+        """(B, K) bool, True where there is a moment."""
+        return torch.arange(self.windows.shape[1], device=self.windows.device) < self.counts[:, None]
 
 
 def iou(first: Tensor, second: Tensor) -> Tensor:
@@ -28,6 +63,24 @@ def iou(first: Tensor, second: Tensor) -> Tensor:
     overlap = overlap.clamp(min=0)
     union = (first[..., 1] - first[..., 0]) + (second[..., 1] - second[..., 0]) - overlap
     return torch.where(union > 0, overlap / union.clamp(min=torch.finfo(union.dtype).tiny), torch.zeros_like(union))
+
+
+def generalised_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Generalised IoU of (start, end) pairs: IoU less the share of the hull that neither covers.
+
+    Args:
+        first: (..., 2), start <= end.
+        second: (..., 2), broadcast against `first`.
+
+    Returns:
+        (...), in [-1, 1]; finite where an interval has no length.
+    """
+    tiny = torch.finfo(first.dtype).tiny
+    overlap = torch.minimum(first[..., 1], second[..., 1]) - torch.maximum(first[..., 0], second[..., 0])
+    hull = torch.maximum(first[..., 1], second[..., 1]) - torch.minimum(first[..., 0], second[..., 0])
+    overlap = overlap.clamp(min=0)
+    union = (first[..., 1] - first[..., 0]) + (second[..., 1] - second[..., 0]) - overlap
+    return overlap / union.clamp(min=tiny) - (hull - union) / hull.clamp(min=tiny)
 
 
 def snippets_to_seconds(snippets: Tensor, length: Tensor | int, duration: Tensor | float) -> Tensor:

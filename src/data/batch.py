@@ -1,10 +1,10 @@
-"""What the network sees of a query: one sample, and a padded batch of them."""
+"""What a network sees of a query, and what it is taught with: apart, padded to batches, always side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -14,84 +14,139 @@ from src.data.records import Moment
 
 
 class Sample(NamedTuple):
-    """One query with its features. L snippets, Q words, W windows."""
+    """A sentence about a video, with the features of both. L snippets, Q words."""
 
-    moment: Moment
+    sentence: str
+    duration: float  # of the video, seconds
     video: Tensor | None  # (L, D_v), in half precision as stored; None where no video features are used
     narrative: Tensor | None  # (L, D_t); None where no narratives are used
     length: int  # L
-    query: Tensor  # (Q, D_q)
+    query: Tensor  # (Q, D_t)
     unknown: Tensor  # (Q,) bool: words that the vector table does not hold
+
+
+class Labelled(NamedTuple):
+    """A sample and its answer."""
+
+    sample: Sample
+    moment: Moment
     target: tuple[int, int]  # inclusive first and last snippet of the window to learn
 
 
-@dataclass
-class Batch:
-    """A padded batch: B queries, L snippets, Q words, W windows. A mask is True where valid.
+class _Tensors:
+    """A dataclass whose tensors move together."""
 
-    `moments` rides along so that predictions can be written with their query.
+    def _each(self, change: str, *arguments: object) -> Self:
+        tensors = {
+            field.name: getattr(value, change)(*arguments)
+            for field in fields(self)  # type: ignore[arg-type]
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **tensors)  # type: ignore[type-var]
+
+    def to(self, device: torch.device | str) -> Self:
+        return self._each("to", device)
+
+    def pin_memory(self) -> Self:
+        return self._each("pin_memory")
+
+
+@dataclass
+class Inputs(_Tensors):
+    """All that a forward pass and decoding need: B queries, L snippets, Q words. A mask is True where valid.
+
+    There are inputs without ground truth: a query that somebody types.
     """
 
-    moments: list[Moment]
     video: Tensor | None  # (B, L, D_v), in half precision until the batch is where it is used: see `full`
     narrative: Tensor | None  # (B, L, D_t)
     snippet_mask: Tensor  # (B, L)
-    query: Tensor  # (B, Q, D_q)
+    query: Tensor  # (B, Q, D_t)
     query_mask: Tensor  # (B, Q)
     unknown: Tensor  # (B, Q) bool
-    target: Tensor  # (B, 2) long: inclusive first and last snippet
-    windows: Tensor  # (B, W, 2) seconds, NaN rows where a query has fewer
+    sentences: list[str]  # the queries as text, for networks that read letters or parts of speech
     duration: Tensor  # (B,) seconds
 
     def __len__(self) -> int:
-        return len(self.moments)
+        return len(self.sentences)
 
     @property
     def length(self) -> Tensor:
         """(B,) number of valid snippets."""
         return self.snippet_mask.sum(dim=1)
 
-    def _each_tensor(self, change: str, *arguments: object) -> Batch:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(
-            **{
-                name: getattr(value, change)(*arguments) if isinstance(value, Tensor) else value
-                for name, value in values.items()
-            }
+    def full(self) -> Inputs:
+        """The inputs in single precision."""
+        return replace(self, video=self.video.float()) if self.video is not None else self
+
+
+@dataclass
+class GroundTruth(_Tensors):
+    """What losses and metrics see, and no forward pass: B queries, W windows."""
+
+    moments: list[Moment]  # the records, with their saliency and ids
+    windows: Tensor  # (B, W, 2) seconds, NaN rows where a query has fewer
+    target: Tensor  # (B, 2) long: inclusive first and last snippet of the window to learn
+    duration: Tensor  # (B,) seconds
+
+    @classmethod
+    def of(cls, moments: Sequence[Moment], targets: Sequence[tuple[int, int]] | None = None) -> GroundTruth:
+        """The ground truth of records; without `targets`, which only losses need, there is nothing to learn from it."""
+        windows = [torch.tensor(moment.windows) for moment in moments]
+        return cls(
+            moments=list(moments),
+            windows=pad_sequence(windows, batch_first=True, padding_value=torch.nan),
+            target=torch.tensor(targets if targets is not None else [(0, 0)] * len(moments)),
+            duration=torch.tensor([moment.duration for moment in moments]),
         )
 
+    def __len__(self) -> int:
+        return len(self.moments)
+
+
+@dataclass
+class Batch:
+    """Inputs and their ground truth, in the same order."""
+
+    inputs: Inputs
+    truth: GroundTruth
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
     def to(self, device: torch.device | str) -> Batch:
-        return self._each_tensor("to", device)
+        return Batch(self.inputs.to(device), self.truth.to(device))
+
+    def pin_memory(self) -> Batch:
+        return Batch(self.inputs.pin_memory(), self.truth.pin_memory())
 
     def full(self) -> Batch:
         """The batch in single precision."""
-        return replace(self, video=self.video.float()) if self.video is not None else self
-
-    def pin_memory(self) -> Batch:
-        return self._each_tensor("pin_memory")
+        return replace(self, inputs=self.inputs.full())
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Pad samples to a batch. Padding is zero, and its mask False."""
-    lengths = torch.tensor([sample.length for sample in samples])
-    words = torch.tensor([len(sample.query) for sample in samples])
+def collate_inputs(samples: Sequence[Sample]) -> Inputs:
+    """Pad samples to inputs. Padding is zero, and its mask False."""
     videos = [sample.video for sample in samples if sample.video is not None]
     narratives = [sample.narrative for sample in samples if sample.narrative is not None]
-    return Batch(
-        moments=[sample.moment for sample in samples],
+    return Inputs(
         video=pad_sequence(videos, batch_first=True) if videos else None,
         narrative=pad_sequence(narratives, batch_first=True) if narratives else None,
-        snippet_mask=_mask(lengths),
+        snippet_mask=_mask([sample.length for sample in samples]),
         query=pad_sequence([sample.query for sample in samples], batch_first=True),
-        query_mask=_mask(words),
+        query_mask=_mask([len(sample.query) for sample in samples]),
         unknown=pad_sequence([sample.unknown for sample in samples], batch_first=True),
-        target=torch.tensor([sample.target for sample in samples]),
-        windows=pad_sequence(
-            [torch.tensor(sample.moment.windows) for sample in samples], batch_first=True, padding_value=torch.nan
-        ),
-        duration=torch.tensor([sample.moment.duration for sample in samples]),
+        sentences=[sample.sentence for sample in samples],
+        duration=torch.tensor([sample.duration for sample in samples]),
     )
 
 
-def _mask(lengths: Tensor) -> Tensor:
-    return torch.arange(int(lengths.max())) < lengths[:, None]
+def collate(labelled: Sequence[Labelled]) -> Batch:
+    """Pad samples and their answers to a batch."""
+    truth = GroundTruth.of([each.moment for each in labelled], [each.target for each in labelled])
+    return Batch(collate_inputs([each.sample for each in labelled]), truth)
+
+
+def _mask(lengths: Sequence[int]) -> Tensor:
+    counts = torch.tensor(lengths)
+    return torch.arange(int(counts.max())) < counts[:, None]

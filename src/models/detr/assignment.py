@@ -8,6 +8,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from src.moments import generalised_iou
+
 
 class Matches(NamedTuple):
     """Matched pairs: `sample`, `query` and `window` index the same pair at the same place; each is (pairs,)."""
@@ -32,24 +34,6 @@ def to_spans(bounds: Tensor) -> Tensor:
     """(start, end) to (centre, width), both (..., 2)."""
     start, end = bounds.unbind(-1)
     return torch.stack(((start + end) / 2, end - start), dim=-1)
-
-
-def generalised_iou(first: Tensor, second: Tensor) -> Tensor:
-    """Generalised IoU of (start, end) pairs: IoU less the share of the hull that neither covers.
-
-    Args:
-        first: (..., 2), start <= end.
-        second: (..., 2), broadcast against `first`.
-
-    Returns:
-        (...), in [-1, 1]; finite where an interval has no length.
-    """
-    tiny = torch.finfo(first.dtype).tiny
-    overlap = torch.minimum(first[..., 1], second[..., 1]) - torch.maximum(first[..., 0], second[..., 0])
-    hull = torch.maximum(first[..., 1], second[..., 1]) - torch.minimum(first[..., 0], second[..., 0])
-    overlap = overlap.clamp(min=0)
-    union = (first[..., 1] - first[..., 0]) + (second[..., 1] - second[..., 0]) - overlap
-    return overlap / union.clamp(min=tiny) - (hull - union) / hull.clamp(min=tiny)
 
 
 @torch.no_grad()

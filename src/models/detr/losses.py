@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.models.detr.assignment import Matches, generalised_iou, to_bounds
+from src.models.detr.assignment import Matches, to_bounds
+from src.moments import generalised_iou
 
 LABEL_RANGE = range(1, 12)
 """Saliency labels are sums of three scores from 0 to 4; each step of 1…11 parts the clips into two."""
