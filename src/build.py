@@ -1,174 +1,253 @@
-"""The parts that a composed config names, built and put together."""
+"""A composed config, read once: the parts that it names, built and put together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, OmegaConf
+from hydra.utils import instantiate
+from omegaconf import DictConfig
 from torch import nn
 
 from src.data.datamodule import MomentDataModule, Snippets, Stores
+from src.data.feature_stores import feature_store, missing_places
+from src.data.layouts import Layout
 from src.data.narratives import missing_narratives
 from src.data.records import Moment
 from src.data.splits import load_split, split_names
 from src.data.store import Store
 from src.data.text_stores import narrative_store, query_store
 from src.errors import UserError
-from src.metrics.suite import rows_of
+from src.metrics.split import SplitMetrics
 from src.models.mergers import Merger
-from src.models.network import TEA, Network
-from src.models.predictor import Predictor
+from src.models.network import Network
+from src.models.predictor import Settings
+from src.models.tea import TEA
+from src.places import Places
 from src.text.encoder import TextEncoder
 
 
-def build_data(cfg: DictConfig, splits: Sequence[str] | None = None) -> MomentDataModule:
-    """The data module of a config: annotations read, text stores made where they are missing.
+class Parts:
+    """What a composed conf/train.yaml names. Each part is built when it is first asked for, and kept.
 
     Args:
-        cfg: a composed conf/train.yaml.
-        splits: test splits to read instead of all of them.
-
-    Raises:
-        UserError: annotations, features, narratives or word vectors are missing or do not fit.
+        cfg: The config. One that came out of a file must have passed `src.runs.trust.require_known`.
     """
-    predictor: type[Predictor] = get_class(cfg.predictor.network._target_)
-    moments = {split: load_split(cfg.data, split).moments for split in split_names(cfg.data)}
-    return MomentDataModule(
-        train=moments[cfg.data.train],
-        val=moments[cfg.data.val],
-        tests={split: moments[split] for split in splits or cfg.data.tests},
-        stores=build_stores(cfg, (moment for split in moments.values() for moment in split)),
-        snippets=Snippets(cfg.features.snippet_seconds, cfg.features.max_snippets, cfg.features.fill),
-        every_window=not predictor.learns_all_windows,
-        batch_size=cfg.loader.batch_size,
-        eval_batch_size=cfg.loader.eval_batch_size,
-        workers=cfg.loader.workers,
-        bucket=cfg.loader.bucket,
-        seed=cfg.seed,
-    )
 
+    def __init__(self, cfg: DictConfig) -> None:
+        self.cfg = cfg
+        self.places = Places(cfg)
+        self._moments: dict[str, list[Moment]] = {}
 
-def build_stores(cfg: DictConfig, moments: Iterable[Moment]) -> Stores:
-    """The stores that the configured network reads. Those of text are made if need be; video features must be there.
+    @cached_property
+    def encoder(self) -> TextEncoder:
+        """The text encoder; nothing is loaded yet."""
+        return instantiate(self.cfg.text.encoder)
 
-    Raises:
-        UserError: what they are made of is missing (all of it is named), or they do not fit the config.
-    """
-    if missing := [*(missing_features(cfg) if uses_video(cfg) else ()), *missing_texts(cfg)]:
-        raise UserError("; and ".join(missing))
-    video = Store(Path(cfg.features.store)) if uses_video(cfg) else None
-    if video is not None:
-        _require_size(video, "features", cfg)
-    query, narrative = text_stores(cfg, moments)
-    return Stores(query, video, narrative)
+    @cached_property
+    def layout(self) -> Layout | None:
+        """Where the video features come from; None where the network reads no video."""
+        if not self.uses_video or "layout" not in self.cfg.features:
+            return None
+        return instantiate(self.cfg.features.layout)
 
+    @cached_property
+    def snippets(self) -> Snippets:
+        """How videos are cut where no features say so."""
+        features = self.cfg.features
+        return Snippets(features.snippet_seconds, features.max_snippets, features.fill)
 
-def text_stores(cfg: DictConfig, moments: Iterable[Moment]) -> tuple[Store, Store | None]:
-    """The stores of queries and of narratives (None if the network reads none), made if need be.
+    @property
+    def splits(self) -> list[str]:
+        """The names of every split: train, validation, then the test splits."""
+        return split_names(self.cfg.data)
 
-    Raises:
-        UserError: as `build_stores`.
-    """
-    encoder: TextEncoder = instantiate(cfg.text.encoder)
-    queries: set[str] = set()
-    videos: set[str] = set()
-    for moment in moments:
-        queries.add(moment.query)
-        videos.add(moment.video)
-    query = query_store(query_path(cfg), encoder, queries)
-    _require_size(query, "text", cfg)
-    if not uses_narratives(cfg):
-        return query, None
-    return query, narrative_store(narrative_path(cfg), encoder, narratives_file(cfg), videos)
+    def moments(self, split: str) -> list[Moment]:
+        """The annotated moments of a split, read once.
 
+        Raises:
+            UserError: annotations are missing or malformed, or there is no such split.
+        """
+        if split not in self._moments:
+            self._moments[split] = load_split(self.cfg.data, split).moments
+        return self._moments[split]
 
-def uses_video(cfg: DictConfig) -> bool:
-    """Whether the configured network reads video features."""
-    merger: type[Merger] = get_class(cfg.merger.network._target_)
-    return merger.uses_video
+    @cached_property
+    def merger(self) -> type[Merger]:
+        """The kind of merger, which knows what it reads."""
+        kind: type[Merger] = instantiate(self.cfg.merger.network).func
+        return kind
 
+    @property
+    def uses_video(self) -> bool:
+        """Whether the network reads video features."""
+        return self.merger.uses_video
 
-def uses_narratives(cfg: DictConfig) -> bool:
-    """Whether the configured network reads narratives."""
-    merger: type[Merger] = get_class(cfg.merger.network._target_)
-    return merger.uses_narrative or cfg.paragraph.network is not None
+    @property
+    def uses_narratives(self) -> bool:
+        """Whether the network reads narratives."""
+        return self.merger.uses_narrative or self.cfg.paragraph.network is not None
 
+    @cached_property
+    def network(self) -> Network:
+        """The network, with new weights.
 
-def missing_texts(cfg: DictConfig) -> list[str]:
-    """What to do about narratives, word vectors or a text model that are not there; nothing if they are."""
-    encoder: TextEncoder = instantiate(cfg.text.encoder)
-    return [*(missing_narratives(narratives_file(cfg)) if uses_narratives(cfg) else ()), *encoder.missing()]
+        Raises:
+            UserError: its parts do not go together.
+        """
+        cfg = self.cfg
+        settings: Settings = instantiate(cfg.predictor.network, _convert_="all")
+        predictor = settings.build()
+        merger: Merger = instantiate(cfg.merger.network)(dim=predictor.hidden)
 
+        def match() -> nn.Module | None:
+            """A new one for each branch."""
+            return instantiate(cfg.match.network)(dim=predictor.hidden) if cfg.match.network else None
 
-def _require_size(store: Store, group: str, cfg: DictConfig) -> None:
-    if store.dim != cfg[group].dim:
-        raise UserError(f"{store.path} holds vectors of size {store.dim}, but {group}.dim is {cfg[group].dim}")
+        paragraph = None
+        if cfg.paragraph.network is not None:
+            paragraph = instantiate(cfg.paragraph.network)(predictor=predictor, match=match(), text_dim=cfg.text.dim)
+        return Network(
+            predictor, merger, paragraph, match(), cfg.features.dim if merger.uses_video else None, cfg.text.dim
+        )
 
+    def data(self, tests: Sequence[str] | None = None) -> MomentDataModule:
+        """The data module: annotations read, text stores made where they are missing.
 
-def missing_features(cfg: DictConfig) -> list[str]:
-    """What to do about a store of video features that has not been made; nothing if it has.
+        Args:
+            tests: Test splits to read instead of all of them.
 
-    Raises:
-        UserError: the config names no video features though its network reads them.
-    """
-    features = cfg.features
-    if "store" not in features:
-        raise UserError(f"features={features.name} has no video: choose merger=narrative_only paragraph=none with it")
-    if Path(features.store).is_file():
-        return []
-    places = " and ".join(str(place) for place in instantiate(features.layout).places)
-    return [
-        f"no store of {features.name} features at {features.store}: put those from {features.source} at {places}, "
-        "then run python -m src.prepare with the options of this command"
-    ]
+        Raises:
+            UserError: annotations, features, narratives or word vectors are missing or do not fit.
+        """
+        cfg = self.cfg
+        every = [self.moments(split) for split in self.splits]
+        return MomentDataModule(
+            train=self.moments(cfg.data.train),
+            val=self.moments(cfg.data.val),
+            tests={split: self.moments(split) for split in tests or cfg.data.tests},
+            stores=self.stores(moment for moments in every for moment in moments),
+            snippets=self.snippets,
+            every_window=not self.network.predictor.learns_all_windows,
+            batch_size=cfg.loader.batch_size,
+            eval_batch_size=cfg.loader.eval_batch_size,
+            workers=cfg.loader.workers,
+            bucket=cfg.loader.bucket,
+            seed=cfg.seed,
+        )
 
+    def metrics(self, split: str, moments: Sequence[Moment] = ()) -> SplitMetrics:
+        """The metrics of a split, and of the parts of it that `moments` are in."""
+        return SplitMetrics.of(split, moments, lambda: instantiate(self.cfg.metrics.of))
 
-def narratives_file(cfg: DictConfig) -> Path:
-    """Where the narratives of the configured videos and narrator are."""
-    return Path(cfg.paths.narratives) / cfg.data.videos / f"{cfg.narrator.name}.jsonl"
+    def model(self, data: MomentDataModule, configuration: dict[str, Any]) -> TEA:
+        """The LightningModule, to be tested on the test splits of `data`, with what its checkpoints keep."""
+        return TEA(
+            network=self.network,
+            method=instantiate(self.cfg.method.network),
+            optimizer=instantiate(self.cfg.optimizer),
+            scheduler=instantiate(self.cfg.scheduler),
+            validation=self.metrics("val"),
+            tests={split: self.metrics(split, dataset.moments) for split, dataset in data.tests.items()},
+            top=self.cfg.top,
+            configuration=configuration,
+        )
 
+    def stores(self, moments: Iterable[Moment]) -> Stores:
+        """The stores that the network reads. Those of text are made if need be; video features must be there.
 
-def narrative_path(cfg: DictConfig) -> Path:
-    """Where the store of their features is."""
-    return Path(cfg.paths.stores) / cfg.data.videos / f"narratives.{cfg.narrator.name}.{cfg.text.name}.h5"
+        Raises:
+            UserError: what they are made of is missing (all of it is named), or they do not fit the config.
+        """
+        if missing := [*self.missing_features(), *self.missing_texts()]:
+            raise UserError("; and ".join(missing))
+        video = self.video_store()
+        query, narrative = self.text_stores(moments)
+        return Stores(query, video, narrative)
 
+    def video_store(self) -> Store | None:
+        """The store of video features, which must be there; None where the network reads no video.
 
-def query_path(cfg: DictConfig) -> Path:
-    """Where the store of the data set's query features is."""
-    return Path(cfg.paths.stores) / cfg.data.videos / f"queries.{cfg.data.name}.{cfg.text.name}.h5"
+        Raises:
+            UserError: there is none, or its vectors have another size than the config says.
+        """
+        if not self.uses_video:
+            return None
+        if missing := self.missing_features():
+            raise UserError(missing[0])
+        assert self.places.feature_store is not None
+        store = Store(self.places.feature_store)
+        self._require_size(store, "features")
+        return store
 
+    def text_stores(self, moments: Iterable[Moment]) -> tuple[Store, Store | None]:
+        """The stores of queries and of narratives (None if the network reads none), made if need be.
 
-def build_network(cfg: DictConfig) -> Network:
-    """The network of a config, with new weights."""
-    predictor = instantiate(cfg.predictor.network)
-    merger: Merger = instantiate(cfg.merger.network)(dim=cfg.predictor.network.hidden)
+        Raises:
+            UserError: as `stores`.
+        """
+        queries: set[str] = set()
+        videos: set[str] = set()
+        for moment in moments:
+            queries.add(moment.query)
+            videos.add(moment.video)
+        query = query_store(self.places.query_store, self.encoder, queries)
+        self._require_size(query, "text")
+        if not self.uses_narratives:
+            return query, None
+        places = self.places
+        return query, narrative_store(places.narrative_store, self.encoder, places.narratives, videos)
 
-    def match() -> nn.Module | None:
-        """A new one for each branch."""
-        return instantiate(cfg.match.network)(dim=cfg.predictor.network.hidden) if cfg.match.network else None
+    def make_stores(self) -> list[Store]:
+        """Every store that training reads; those that are up to date are left alone.
 
-    paragraph = None
-    if cfg.paragraph.network is not None:
-        paragraph = instantiate(cfg.paragraph.network)(predictor=predictor, match=match(), text_dim=cfg.text.dim)
-    video_dim = cfg.features.dim if merger.uses_video else None
-    return Network(predictor, merger, paragraph, match(), video_dim, cfg.text.dim)
+        Raises:
+            UserError: what they are made of is missing (all of it is named), or cannot be used.
+        """
+        moments = [moment for split in self.splits for moment in self.moments(split)]
+        layout, features, place = self.layout, self.cfg.features, self.places.feature_store
+        # Whatever is missing is said before the long work on anything begins.
+        missing = self.missing_texts()
+        if layout is not None and not (place and place.is_file()):
+            missing = [*missing_places(layout, features.source), *missing]
+        if missing:
+            raise UserError("; and ".join(missing))
+        stores: list[Store] = []
+        if layout is not None and place is not None:
+            videos = {moment.video for moment in moments}
+            stores.append(
+                feature_store(place, layout, videos, features.pooling, features.max_snippets, features.source)
+            )
+        query, narrative = self.text_stores(moments)
+        return [*stores, query, *([narrative] if narrative is not None else [])]
 
+    def missing_texts(self) -> list[str]:
+        """What to do about narratives, word vectors or a text model that are not there; nothing if they are."""
+        narratives = missing_narratives(self.places.narratives) if self.uses_narratives else ()
+        return [*narratives, *self.encoder.missing()]
 
-def build_model(cfg: DictConfig, data: MomentDataModule) -> TEA:
-    """The LightningModule of a config, with new weights, to be tested on the test splits of `data`."""
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    return TEA(
-        network=build_network(cfg),
-        optimizer=instantiate(cfg.optimizer),
-        scheduler=instantiate(cfg.scheduler),
-        metrics=lambda: instantiate(cfg.metrics),
-        test_rows={
-            split: sorted({row for moment in dataset.moments for row in rows_of(split, moment)})
-            for split, dataset in data.tests.items()
-        },
-        top=cfg.top,
-        config=config,
-    )
+    def missing_features(self) -> list[str]:
+        """What to do about a store of video features that has not been made; nothing if it has, or none is read.
+
+        Raises:
+            UserError: the config names no video features though its network reads them.
+        """
+        if not self.uses_video:
+            return []
+        features, store = self.cfg.features, self.places.feature_store
+        if store is None or self.layout is None:
+            raise UserError(
+                f"features={features.name} has no video: choose merger=narrative_only paragraph=none with it"
+            )
+        if store.is_file():
+            return []
+        places = " and ".join(str(place) for place in self.layout.places)
+        return [
+            f"no store of {features.name} features at {store}: put those from {features.source} at {places}, "
+            "then run python -m src.prepare with the options of this command"
+        ]
+
+    def _require_size(self, store: Store, group: str) -> None:
+        if store.dim != self.cfg[group].dim:
+            raise UserError(f"{store.path} holds vectors of size {store.dim}, but {group}.dim is {self.cfg[group].dim}")

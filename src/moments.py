@@ -84,12 +84,14 @@ def generalised_iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def snippets_to_seconds(snippets: Tensor, length: Tensor | int, duration: Tensor | float) -> Tensor:
-    """Inclusive (first, last) snippet indices (..., 2) to (start, end) seconds (..., 2).
+    """Inclusive (first, last) snippet indices (..., 2) to (start, end) seconds (..., 2), none past the video's end.
 
     `length` and `duration` are scalars, or tensors that broadcast against (...).
     """
-    seconds_per_snippet = torch.as_tensor(duration, dtype=torch.get_default_dtype(), device=snippets.device) / length
-    return torch.stack((snippets[..., 0] * seconds_per_snippet, (snippets[..., 1] + 1) * seconds_per_snippet), dim=-1)
+    seconds = torch.as_tensor(duration, dtype=torch.get_default_dtype(), device=snippets.device)
+    edges = torch.stack((snippets[..., 0] * (seconds / length), (snippets[..., 1] + 1) * (seconds / length)), dim=-1)
+    # The last edge is the duration but for rounding.
+    return edges.minimum(seconds[..., None])
 
 
 def seconds_to_snippets(window: tuple[float, float], length: int, duration: float) -> tuple[int, int]:

@@ -47,9 +47,10 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]
         raise UserError(f"{what} given: give one of predictions=FILE, checkpoint=RUN_FOLDER and baseline=NAME")
     if cfg.checkpoint is not None:
         return _test_checkpoint(cfg, overrides)
+    parts = Parts(cfg)
     with RunFolder(Path(cfg.folder), cfg) as run:
         values: dict[str, float] = {}
-        answers = _of_file(cfg) if cfg.predictions is not None else _of_baseline(cfg)
+        answers = _of_file(parts) if cfg.predictions is not None else _of_baseline(parts)
         for split, moments, predictions in answers:
             write_predictions(run.path / "predictions" / f"{split}.jsonl", predictions, moments, split)
             values |= {f"test/{name}": value for name, value in score(moments, predictions, split, cfg.metrics).items()}
@@ -96,20 +97,12 @@ def _highlights(moments: Sequence[Moment], predictions: Sequence[Prediction]) ->
 
 def _test_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, float]:
     """Test the network of a checkpoint on the data it was trained on, or as `overrides` say."""
-    place = Path(cfg.checkpoint)
-    path = place / "checkpoints" / "best.ckpt" if place.is_dir() else place
-    saved = OmegaConf.create(read_checkpoint(path)["config"])
-    saved.folder, saved.logger = cfg.folder, {}
-    # How it is run is not the network's: where things lie, on what, and what is measured.
-    for group in ("paths", "loader", "trainer", "callbacks", "metrics"):
-        saved[group] = cfg[group]
-    changed = {key for key in (override.lstrip("+").split("=")[0] for override in overrides) if key != "experiment"}
-    for key in sorted(changed):
-        if OmegaConf.select(saved, key.split(".")[0]) is not None:
-            OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False)
-    with RunFolder(Path(cfg.folder), saved) as run:
-        data = build_data(saved, [cfg.split] if cfg.split else None)
-        values = test(build_trainer(saved), build_model(saved, data), data, path)
+    retriever = Retriever.load(Path(cfg.checkpoint), cfg, overrides)
+    parts = retriever.parts
+    with RunFolder(Path(cfg.folder), parts.cfg) as run:
+        data = parts.data([cfg.split] if cfg.split else None)
+        model = parts.model(data, configuration(parts.cfg))
+        values = test(build_trainer(parts.cfg), model, data)
         run.metrics(values)
     return values
 
@@ -117,23 +110,25 @@ def _test_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, flo
 Answers = Iterator[tuple[str, Sequence[Moment], list[Prediction]]]
 
 
-def _of_file(cfg: DictConfig) -> Answers:
+def _of_file(parts: Parts) -> Answers:
+    cfg = parts.cfg
     if cfg.split is None and len(cfg.data.tests) > 1:
-        raise UserError(f"say which split the predictions are of: split={'|'.join(split_names(cfg.data)[1:])}")
+        raise UserError(f"say which split the predictions are of: split={'|'.join(parts.splits[1:])}")
     split = cfg.split or cfg.data.tests[0]
-    moments = load_split(cfg.data, split).moments
+    moments = parts.moments(split)
     yield split, moments, read_predictions(Path(cfg.predictions), moments)
 
 
-def _of_baseline(cfg: DictConfig) -> Answers:
+def _of_baseline(parts: Parts) -> Answers:
+    cfg = parts.cfg
     baseline: Baseline = instantiate(cfg.baseline)
     splits = [cfg.split] if cfg.split else list(cfg.data.tests)
     if baseline.reads_narratives:
-        yield from _of_narratives(baseline, cfg, splits)
+        yield from _of_narratives(baseline, parts, splits)
         return
-    baseline.fit(_unseen(load_split(cfg.data, cfg.data.train).moments))
+    baseline.fit(_unseen(parts.moments(cfg.data.train)))
     for split in splits:
-        moments = load_split(cfg.data, split).moments
+        moments = parts.moments(split)
         yield split, moments, baseline.predict(_unseen(moments), cfg.top)
 
 
@@ -141,22 +136,23 @@ def _unseen(moments: Iterable[Moment]) -> list[Question]:
     return [Question(moment, None) for moment in moments]
 
 
-def _of_narratives(baseline: Baseline, cfg: DictConfig, splits: Sequence[str]) -> Answers:
-    if not uses_narratives(cfg):
+def _of_narratives(baseline: Baseline, parts: Parts, splits: Sequence[str]) -> Answers:
+    if not parts.uses_narratives:
         raise UserError("this baseline reads narratives, and the configuration has none: merger=narrative_only, say")
-    data = build_data(cfg, splits)
+    data = parts.data(splits)
     train = MomentDataset(data.train.moments, data.train.stores, data.train.snippets, every_window=False)
     baseline.fit(list(_matched(train)))
     for split in splits:
         dataset = data.tests[split]
-        yield split, dataset.moments, baseline.predict(list(_matched(dataset)), cfg.top)
+        yield split, dataset.moments, baseline.predict(list(_matched(dataset)), parts.cfg.top)
 
 
 def _matched(dataset: MomentDataset) -> Iterator[Question]:
     """Each sample with its narratives' similarity to the query."""
     for start in range(0, len(dataset), _BATCH):
         batch = dataset[list(range(start, min(start + _BATCH, len(dataset))))]
-        assert batch.narrative is not None
-        match = standardised_cosine(batch.narrative, batch.snippet_mask, batch.query, batch.query_mask)
-        for moment, row, mask in zip(batch.moments, match, batch.snippet_mask, strict=True):
+        inputs = batch.inputs
+        assert inputs.narrative is not None
+        match = standardised_cosine(inputs.narrative, inputs.snippet_mask, inputs.query, inputs.query_mask)
+        for moment, row, mask in zip(batch.truth.moments, match, inputs.snippet_mask, strict=True):
             yield Question(moment, row[mask])

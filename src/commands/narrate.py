@@ -19,6 +19,7 @@ from src.narrators.journal import Journal, failures_file
 from src.narrators.narrator import Failure, Item, Narrator, Outcome, Reading
 from src.narrators.shards import merge, parse_shard
 from src.videos.collection import collect
+from src.places import Places
 
 _log = logging.getLogger(__name__)
 
@@ -105,12 +106,10 @@ def output_file(cfg: DictConfig) -> Path:
     if cfg.output is not None:
         return Path(cfg.output)
     if cfg.get("data") is not None:
-        from src.build import narratives_file  # takes seconds, and without a data set nothing of it is needed
-
-        return narratives_file(cfg)
+        return Places(cfg).narratives
     if cfg.videos is None:
         raise UserError("say where to write: output=FILE, or data=NAME for the place of that data set's narratives")
-    return Path(cfg.paths.narratives) / Path(cfg.videos).resolve().stem / f"{cfg.narrator.name}.jsonl"
+    return Places(cfg).narratives_of(Path(cfg.videos).resolve().stem)
 
 
 def _write(outcomes: Iterable[Outcome], total: int, journal: Journal) -> None:

@@ -1,23 +1,22 @@
-"""What `python -m src.prepare` does: captions in, stores out."""
+"""What `python -m src.prepare` does: captions in, stores out; published checkpoints in, ours out."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+import torch
+from omegaconf import DictConfig, OmegaConf
 
-from src.build import missing_texts, narratives_file, text_stores, uses_video
+from src.build import Parts
 from src.data.caption_formats import read_captions
-from src.data.feature_stores import feature_store, missing_places
-from src.data.layouts import Layout
 from src.data.narratives import write_narratives
-from src.data.splits import load_split, split_names
 from src.data.statistics import table
-from src.data.store import Store
 from src.errors import UserError
-from src.runs.conversion import convert_checkpoint
+from src.models.detr.published import Published, read_published
+from src.places import Places
+from src.runs.checkpoints import write_network
+from src.runs.configuration import configuration
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ def import_captions(cfg: DictConfig) -> None:
     """Turn the captions at `import_narratives` into the narratives file of the configured narrator."""
     source = Path(cfg.import_narratives)
     writer = {"narrator": cfg.narrator.name, "imported": source.name}
-    file = narratives_file(cfg)
+    file = Places(cfg).narratives
     count = write_narratives(file, read_captions(source, cfg.narrator.interval, writer))
     _log.info("%s: narratives of %d videos", file, count)
 
@@ -49,22 +48,40 @@ def make_stores(cfg: DictConfig) -> None:
     Raises:
         UserError: what they are made of is missing (all of it is named), or cannot be used.
     """
-    moments = [moment for split in split_names(cfg.data) for moment in load_split(cfg.data, split).moments]
-    wants_video = uses_video(cfg) and "layout" in cfg.features
-    layout: Layout | None = instantiate(cfg.features.layout) if wants_video else None
-    # Whatever is missing is said before the long work on anything begins.
-    missing = missing_texts(cfg)
-    if layout is not None and not Path(cfg.features.store).is_file():
-        missing = [*missing_places(layout, cfg.features.source), *missing]
-    if missing:
-        raise UserError("; and ".join(missing))
-    stores: list[Store | None] = []
-    if layout is not None:
-        videos = {moment.video for moment in moments}
-        of = cfg.features
-        stores.append(feature_store(Path(of.store), layout, videos, of.pooling, of.max_snippets, of.source))
-    stores.extend(text_stores(cfg, moments))
-    for store in stores:
-        if store is not None:
-            sizes = store.made_by["sizes"]
-            _log.info("%s: %d entries, %d vectors of size %d", store.path, sizes["keys"], sizes["rows"], sizes["dim"])
+    for store in Parts(cfg).make_stores():
+        sizes = store.made_by["sizes"]
+        _log.info("%s: %d entries, %d vectors of size %d", store.path, sizes["keys"], sizes["rows"], sizes["dim"])
+
+
+def convert_checkpoint(cfg: DictConfig) -> Path:
+    """Write the published network at `convert_checkpoint` as a checkpoint of the configured network.
+
+    Returns:
+        Where it was written: the folder of converted checkpoints, under its source's name.
+
+    Raises:
+        UserError: the file cannot be read, or is of another network than the configured one; says how to configure it.
+    """
+    source, parts = Path(cfg.convert_checkpoint), Parts(cfg)
+    published = read_published(source)
+    if overrides := _overrides(published, cfg):
+        raise UserError(f"{source} is of another network than the configured one: add {' '.join(overrides)}")
+    network = parts.network
+    # Published networks know no unknown words.
+    torch.nn.init.zeros_(network.unknown_word)
+    network.load_state_dict({"unknown_word": network.unknown_word.detach(), **published.weights})
+    target = parts.places.converted / f"{source.stem}.ckpt"
+    write_network(target, network, configuration(cfg))
+    count = sum(weight.numel() for weight in network.state_dict().values())
+    _log.info("%s: %s, %d weights", target, published.predictor, count)
+    return target
+
+
+def _overrides(published: Published, cfg: DictConfig) -> list[str]:
+    """The command line's words that would bring the config nearer to the published network; none if it is that."""
+    groups = {"predictor": published.predictor, "merger": "none", "paragraph": "none", "match": "none"}
+    if others := [f"{group}={name}" for group, name in groups.items() if cfg[group].name != name]:
+        return others
+    values = {f"predictor.network.{name}": size for name, size in published.sizes.items()}
+    values |= {"features.dim": published.video_dim, "text.dim": published.text_dim}
+    return [f"{key}={value}" for key, value in values.items() if OmegaConf.select(cfg, key) != value]

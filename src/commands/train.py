@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import lightning
-from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from src.build import build_data, build_model
+from src.build import Parts
 from src.errors import UserError
-from src.metrics.suite import table
-from src.models.network import TEA
+from src.places import Places
 from src.runs.checkpoints import LAST, PREVIOUS, newest_run, read_checkpoint, require_same_network
+from src.runs.configuration import configuration
 from src.runs.folder import RunFolder, finished_value
 from src.runs.wandb import RunLogger
+from src.training import build_trainer, test
 
-log = logging.getLogger(__name__)
-# Lightning says through its own handler what it also says through ours.
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-# Metrics are reduced over the processes before they are logged.
-warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
-# A checkpoint is tested in a folder of its own.
-warnings.filterwarnings("ignore", message="The dirpath has changed.*")
-warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+_log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig) -> float:
@@ -48,14 +38,15 @@ def train(cfg: DictConfig) -> float:
     """
     value = finished_value(Path(cfg.folder), cfg)
     if value is not None:
-        log.info("finished before: %s", cfg.folder)
+        _log.info("finished before: %s", cfg.folder)
         return value
     checkpoint = _continued(cfg)
     folder = Path(cfg.folder)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     with RunFolder(folder, cfg) as run:
-        data = build_data(cfg)
-        model = build_model(cfg, data)
+        parts = Parts(cfg)
+        data = parts.data()
+        model = parts.model(data, configuration(cfg))
         trainer = build_trainer(cfg)
         with _closed_loggers(trainer):
             try:
@@ -70,30 +61,8 @@ def train(cfg: DictConfig) -> float:
             if cfg.test:
                 values |= test(trainer, model, data, "best")
             run.metrics(values)
-    log.info("run folder: %s", folder)
+    _log.info("run folder: %s", folder)
     return best
-
-
-def test(
-    trainer: lightning.Trainer, model: TEA, data: lightning.LightningDataModule, checkpoint: str | Path
-) -> dict[str, float]:
-    """Test every split of the data with a checkpoint, print the table and return the metrics."""
-    results = trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)
-    values = {name: value for result in results for name, value in result.items()}
-    if trainer.is_global_zero:
-        print(table(values))
-    return values
-
-
-def build_trainer(cfg: DictConfig) -> lightning.Trainer:
-    """The Trainer with its callbacks and loggers."""
-    callbacks: list[Callback] = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
-    loggers: list[Any] = [instantiate(logger) for logger in cfg.logger.values() if logger]
-    trainer: lightning.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
-    # Not sooner: it begins a run at Weights & Biases, which a trainer that cannot be built would leave open.
-    for logger in loggers:
-        logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
-    return trainer
 
 
 @contextmanager
@@ -125,11 +94,11 @@ def _continued(cfg: DictConfig) -> Path | None:
         if not (place / LAST).exists() and not (place / PREVIOUS).exists():
             return None
     elif cfg.ckpt_path == "last":
-        place = newest_run(Path(cfg.paths.outputs) / "train" / cfg.name)
+        place = newest_run(Places(cfg).runs)
     else:
         place = Path(cfg.ckpt_path)
     if not place.is_dir():
-        require_same_network(read_checkpoint(place)["config"], cfg, place)
+        require_same_network(read_checkpoint(place), cfg, place)
         return place
     cfg.folder = str(place)
     path = place / LAST
@@ -139,7 +108,7 @@ def _continued(cfg: DictConfig) -> Path | None:
         path = place / PREVIOUS
         if not path.is_file():
             raise
-        log.warning("%s; continuing from %s", error, path)
+        _log.warning("%s; continuing from %s", error, path)
         saved = read_checkpoint(path)
-    require_same_network(saved["config"], cfg, path)
+    require_same_network(saved, cfg, path)
     return path

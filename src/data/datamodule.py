@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import lightning
-from lightning.pytorch.loops.progress import _ProcessedTracker
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from src.data.batch import Batch, Sample, collate
+from src.data.batch import Batch, Labelled, Sample, collate
 from src.data.loader import Loader
 from src.data.records import Moment, Window
 from src.data.sampler import BatchSampler
@@ -33,6 +32,11 @@ class Snippets(NamedTuple):
     seconds: float  # length of one snippet
     most: int  # a longer video is cut into this many instead
     fill: Literal["nearest", "zero"]  # what a snippet without a narrative takes
+
+    def count(self, duration: float) -> int:
+        """How many snippets a video of `duration` seconds is cut into where no video features say so."""
+        # Rounded first: 150 s in snippets of 2 s are 75, also where the division says 75.00000000000001.
+        return max(1, min(self.most, math.ceil(round(duration / self.seconds, 6))))
 
 
 class MomentDataset(Dataset[Batch]):
@@ -59,7 +63,7 @@ class MomentDataset(Dataset[Batch]):
         return len(self.samples)
 
     def __getitem__(self, indices: list[int]) -> Batch:
-        return collate([self._sample(*self.samples[index]) for index in indices])
+        return collate([self._labelled(*self.samples[index]) for index in indices])
 
     def lengths(self) -> list[int]:
         """Number of snippets of each sample."""
@@ -77,23 +81,22 @@ class MomentDataset(Dataset[Batch]):
                 store.require(keys)
 
     def _length(self, moment: Moment) -> int:
-        if self.stores.video is not None:
-            return self.stores.video.count(moment.video)
-        # Rounded first: 150 s in snippets of 2 s are 75, also where the division says 75.00000000000001.
-        return max(1, min(self.snippets.most, math.ceil(round(moment.duration / self.snippets.seconds, 6))))
+        video = self.stores.video
+        return video.count(moment.video) if video is not None else self.snippets.count(moment.duration)
 
-    def _sample(self, moment: Moment, window: Window) -> Sample:
+    def _labelled(self, moment: Moment, window: Window) -> Labelled:
         length = self._length(moment)
         words = self.stores.query[moment.query]
-        return Sample(
-            moment=moment,
+        sample = Sample(
+            sentence=moment.query,
+            duration=moment.duration,
             video=self.stores.video[moment.video]["features"] if self.stores.video is not None else None,
             narrative=self._narrative(moment, length),
             length=length,
             query=words["features"].float(),
             unknown=words["unknown"],
-            target=seconds_to_snippets(window, length, moment.duration),
         )
+        return Labelled(sample, moment, seconds_to_snippets(window, length, moment.duration))
 
     def _narrative(self, moment: Moment, length: int) -> Tensor | None:
         if self.stores.narrative is None:
@@ -149,11 +152,10 @@ class MomentDataModule(lightning.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """How far training has come, for a checkpoint: the epoch, and its batches that are done."""
         assert self.trainer is not None
-        epochs = self.trainer.fit_loop.epoch_progress.current
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        assert isinstance(epochs, _ProcessedTracker)
-        assert isinstance(batches, _ProcessedTracker)
-        return {"epoch": epochs.processed, "batches": batches.processed}
+        loop = self.trainer.fit_loop
+        # As Lightning counts them for itself; what it counts with has no public type.
+        epochs, batches = loop.epoch_progress.state_dict(), loop.epoch_loop.batch_progress.state_dict()
+        return {"epoch": epochs["current"]["processed"], "batches": batches["current"]["processed"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._position = state_dict

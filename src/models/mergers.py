@@ -1,7 +1,8 @@
 """Mergers: how narratives enter the video features (Eq. 4 and Table 5).
 
-A merger maps embedded snippets (B, L, d) and the narratives aligned with them (B, L, d) to snippets (B, L, d). Its
-`uses_video` and `uses_narrative` say which of the two it reads; the other is then None, and its store is not needed.
+A merger maps embedded snippets (B, L, d) and the narratives aligned with them (B, L, d) to snippets (B, L, d), and may
+look at the query (B, Q, d). Its `uses_video` and `uses_narrative` say which of the first two it reads; the other is then
+None, and its store is not needed.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ class Merger(nn.Module, ABC):
     uses_narrative: ClassVar[bool] = True
 
     @abstractmethod
-    def forward(self, video: Tensor, narrative: Tensor, mask: Tensor) -> Tensor:
-        """Merge video (B, L, d) and narrative (B, L, d), of which mask (B, L) is valid."""
+    def forward(self, video: Tensor, narrative: Tensor, mask: Tensor, query: Tensor, query_mask: Tensor) -> Tensor:
+        """Merge video (B, L, d) and narrative (B, L, d), of which mask (B, L) is valid.
+
+        query (B, Q, d), of which query_mask (B, Q) is valid, is what is asked.
+        """
 
 
 class VideoOnly(Merger):
@@ -35,7 +39,7 @@ class VideoOnly(Merger):
     def __init__(self, dim: int) -> None:
         super().__init__()
 
-    def forward(self, video: Tensor, narrative: Tensor | None, mask: Tensor) -> Tensor:
+    def forward(self, video: Tensor, narrative: Tensor | None, mask: Tensor, query: Tensor, query_mask: Tensor) -> Tensor:
         return video
 
 
@@ -47,7 +51,7 @@ class NarrativeOnly(Merger):
     def __init__(self, dim: int) -> None:
         super().__init__()
 
-    def forward(self, video: Tensor | None, narrative: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, video: Tensor | None, narrative: Tensor, mask: Tensor, query: Tensor, query_mask: Tensor) -> Tensor:
         return narrative
 
 
@@ -57,7 +61,7 @@ class Add(Merger):
     def __init__(self, dim: int) -> None:
         super().__init__()
 
-    def forward(self, video: Tensor, narrative: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, video: Tensor, narrative: Tensor, mask: Tensor, query: Tensor, query_mask: Tensor) -> Tensor:
         return video + narrative
 
 
@@ -68,7 +72,7 @@ class CrossAttention(Merger):
         super().__init__()
         self.attention = AttentionLayer(dim, heads, dropout)
 
-    def forward(self, video: Tensor, narrative: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, video: Tensor, narrative: Tensor, mask: Tensor, query: Tensor, query_mask: Tensor) -> Tensor:
         return self.attention(video, narrative, mask)
 
 
@@ -79,5 +83,5 @@ class ConcatMLP(Merger):
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU(), Dropout(dropout), nn.Linear(dim, dim))
 
-    def forward(self, video: Tensor, narrative: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, video: Tensor, narrative: Tensor, mask: Tensor, query: Tensor, query_mask: Tensor) -> Tensor:
         return self.mlp(torch.cat((video, narrative), dim=-1))

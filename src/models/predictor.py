@@ -1,77 +1,101 @@
-"""The contract between the LightningModule and a predictor."""
+"""The contract between the network as a whole and a predictor."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from torch import Tensor, nn
 
-from src.data.batch import Batch
+from src.data.batch import GroundTruth, Inputs
 from src.errors import UserError
+from src.moments import RankedMoments
 
 Stream = Literal["video", "narrative", "query"]
+Output = TypeVar("Output")
 
 
 @dataclass
-class RankedMoments:
-    """What a predictor answers: for each query of a batch its candidate moments, best first.
+class Streams:
+    """What a predictor sees: the inputs of a batch, with their streams embedded and narratives merged into the video.
 
     Attributes:
-        windows: (B, K, 2) seconds, inside the video, start <= end.
-        scores: (B, K) descending; comparable within a query only.
-        saliency: (B, L) a score for each snippet, where the predictor has one.
+        video: (B, L, d), of which `video_mask` (B, L) is valid.
+        query: (B, Q, d), of which `query_mask` (B, Q) is valid.
+        inputs: what they were made of, the sentences as text and the durations among it.
+        progress: the share of training that is done, in [0, 1]; 1 for a network that is trained no more.
     """
 
-    windows: Tensor
-    scores: Tensor
-    saliency: Tensor | None = None
+    video: Tensor
+    video_mask: Tensor
+    query: Tensor
+    query_mask: Tensor
+    inputs: Inputs
+    progress: float
 
 
-class Predictor(nn.Module, ABC):
-    """A moment retrieval network over embedded snippets and words.
+class Predictor(nn.Module, ABC, Generic[Output]):
+    """A moment retrieval network over embedded snippets and words, typed by its own output.
 
-    The LightningModule embeds each stream with an `embedding` of the predictor's own kind, merges video and narrative,
-    and calls the predictor on the result. B queries, L snippets, Q words, d hidden. Masks are True where
+    The network around it embeds each stream with an `embedding` of the predictor's own kind, merges video and
+    narratives, and calls the predictor on the result. B queries, L snippets, Q words, d hidden. Masks are True where
     valid, and padding never takes part: a sample's result does not depend on its batch.
 
     Attributes:
+        hidden: d.
         learns_all_windows: whether a sample teaches every window of its query at once. Otherwise it teaches one, the
-            batch's `target`, and training has a sample for each window.
+            ground truth's `target`, and training has a sample for each window.
     """
 
+    hidden: int
     learns_all_windows: ClassVar[bool] = False
 
     @abstractmethod
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
-        """A new input projection for a stream, called as (features (B, N, dim), mask (B, N)) → (B, N, d)."""
+        """A new input projection for a stream, called as (features (B, N, dim), mask (B, N), Inputs) → (B, N, d).
 
-    @abstractmethod
-    def forward(self, video: Tensor, video_mask: Tensor, query: Tensor, query_mask: Tensor) -> Any:
-        """Map video (B, L, d), its mask (B, L), query (B, Q, d) and its mask (B, Q) to this predictor's own output."""
-
-    @abstractmethod
-    def losses(self, output: Any, batch: Batch, progress: float) -> dict[str, Tensor]:
-        """The terms of the training loss, weighted, under the names they are logged by; their sum is minimised.
-
-        Args:
-            output: of `forward` in training mode.
-            batch: the ground truth.
-            progress: epoch / number of epochs, in [0, 1).
+        Embeddings of several streams may share a module of this predictor.
         """
 
     @abstractmethod
-    def decode(self, output: Any, batch: Batch, top: int) -> RankedMoments:
+    def forward(self, streams: Streams) -> Output:
+        """Map embedded streams to this predictor's own output."""
+
+    @abstractmethod
+    def losses(self, output: Output, inputs: Inputs, truth: GroundTruth, progress: float) -> dict[str, Tensor]:
+        """The terms of the training loss, weighted, under the names they are logged by; their sum is minimised.
+
+        Args:
+            output: What `forward` gave in training mode.
+            inputs: What it saw.
+            truth: What it is taught.
+            progress: The share of training that is done, in [0, 1).
+        """
+
+    @abstractmethod
+    def decode(self, output: Output, inputs: Inputs, top: int) -> RankedMoments:
         """The `top` best moments of each query, or fewer where the predictor has fewer."""
 
-    def boundary_network(self) -> Predictor:
-        """A second network of this kind with weights of its own, whose boundary scores can be added to this one's.
+    def sibling(self) -> Predictor[Output]:
+        """A network of this kind and these settings with weights of its own, whose output can be fused with this one's.
 
         Raises:
-            UserError: this predictor has no boundary scores, so that it cannot have a paragraph branch.
+            UserError: this predictor's scores have no fixed places, so that it cannot have a paragraph branch.
         """
         raise UserError(
             f"paragraph: {type(self).__name__} scores no boundaries that a paragraph branch could be added to: "
             "choose paragraph=none, or a span predictor (predictor=emb)"
         )
+
+    def fuse(self, video: Output, paragraph: Output, alpha: float) -> Output:
+        """This network's output with its sibling's added, whose weight is α of Eq. 14, >= 0."""
+        raise NotImplementedError(f"{type(self).__name__} has no sibling")
+
+
+class Settings(Protocol):
+    """What conf/predictor describes: a predictor's settings, from which any number of networks can be built."""
+
+    def build(self) -> Predictor[Any]:
+        """A new network, with new weights."""
+        ...

@@ -23,6 +23,7 @@ from src.data.text_stores import narrative_store
 from src.errors import UserError
 from src.files import whole
 from src.narrators.quality import Closeness, Grounding, Variety, cosine, ground, mentions, variety
+from src.places import Places
 from src.text.encoder import TextEncoder
 
 _log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def assess(cfg: DictConfig, file: Path) -> None:
     print(_table([held]))
     grounding: list[Grounding] = []
     if encoder is not None:
-        store = Path(cfg.paths.stores) / cfg.data.videos / f"narratives.{file.stem}.{cfg.text.name}.h5"
+        store = Places(cfg).narrative_store_of(file.stem)
         grounding = _grounding(splits, file, store, encoder, mentioned)
         print(_table(grounding))
     target = file.with_suffix(".report.json")

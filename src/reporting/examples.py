@@ -16,6 +16,7 @@ from PIL import Image
 from src.data.narratives import read_narratives
 from src.data.records import Narratives
 from src.errors import UserError
+from src.places import Places
 from src.runs.reading import Answers, Run
 from src.videos.collection import collect
 from src.videos.frames import read_frames
@@ -59,8 +60,7 @@ def choose(ours: NDArray[np.float64], theirs: NDArray[np.float64], count: int) -
 
 def narratives_of(run: Run, videos: Iterable[str]) -> dict[str, Narratives]:
     """The narratives that a run read of some videos; none where their file is gone."""
-    config = run.config
-    file = Path(config["paths"]["narratives"]) / config["data"]["videos"] / f"{config['narrator']['name']}.jsonl"
+    file = Places(run.config).narratives
     wanted = set(videos)
     if not file.is_file():
         return {}

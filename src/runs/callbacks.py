@@ -11,7 +11,6 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
@@ -41,7 +40,7 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         split = pl_module.test_splits[dataloader_idx]
-        self.predictions.setdefault(split, []).extend(to_predictions(outputs["ranked"], batch.moments, batch.length))
+        self.predictions.setdefault(split, []).extend(to_predictions(outputs, batch.truth.moments))
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         moments = {name: dataset.moments for name, dataset in trainer.datamodule.tests.items()}  # type: ignore[attr-defined]
@@ -117,9 +116,8 @@ class LastCheckpoint(Callback):
         self._random = state_dict
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        progress = trainer.fit_loop.epoch_progress.current
-        assert isinstance(progress, _ProcessedTracker)
-        epoch_is_over = progress.processed > progress.completed
+        epochs = trainer.fit_loop.epoch_progress.state_dict()["current"]
+        epoch_is_over = epochs["processed"] > epochs["completed"]
         # Training that continues from the last batch of an epoch would not validate it.
         if trainer.is_last_batch and not epoch_is_over:
             return

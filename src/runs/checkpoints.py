@@ -9,13 +9,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError, reason
+from src.files import whole
+from src.models.network import Network
+from src.runs.configuration import RESOLVED, network_differences
+
+BEST = Path("checkpoints/best.ckpt")
+"""Where a run folder holds the weights of its best epoch."""
 
 LAST, PREVIOUS = Path("checkpoints/last.ckpt"), Path("checkpoints/previous.ckpt")
-"""Where a run folder holds its two newest states of training."""
-
-NETWORK = ("features.dim", "text.dim", "merger.", "paragraph.", "match.", "predictor.")
-"""The parts of a config that decide the shape of a network and the meaning of its weights."""
-
+"""Where it holds its two newest states of training."""
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this project, tensors on the CPU.
@@ -31,21 +33,51 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} cannot be read as a checkpoint ({reason(error)}): it is damaged or of another kind"
         ) from error
-    if not isinstance(checkpoint, dict) or "config" not in checkpoint or "state_dict" not in checkpoint:
-        raise UserError(f"{path} is not a checkpoint of this project: it carries no configuration")
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise UserError(f"{path} is not a checkpoint of this project")
+    if "configuration" not in checkpoint:
+        raise UserError(
+            f"{path} carries no configuration that this version reads: one of an earlier version is evaluated with that "
+            "version, or trained again"
+        )
     return checkpoint
 
 
-def require_same_network(saved: dict[str, Any], cfg: DictConfig, path: Path) -> None:
+def require_same_network(checkpoint: dict[str, Any], cfg: DictConfig, path: Path) -> None:
     """Raise a UserError that names every setting in which a checkpoint's network differs from the config's."""
-    here, there = (_flat(config) for config in (OmegaConf.to_container(cfg, resolve=True), saved))
-    differences = [
-        f"{key} is {there.get(key)} there and {here.get(key)} here"
-        for key in sorted(here.keys() | there.keys())
-        if key.startswith(NETWORK) and here.get(key) != there.get(key)
-    ]
-    if differences:
+    here = OmegaConf.to_container(cfg, resolve=True)
+    if differences := network_differences(checkpoint["configuration"][RESOLVED], here):
         raise UserError(f"{path} is a checkpoint of another configuration: {'; '.join(differences)}")
+
+
+def best_checkpoint(place: Path) -> Path:
+    """The checkpoint of a run folder's best epoch, or the checkpoint that `place` is itself."""
+    return place / BEST if place.is_dir() else place
+
+
+def load_network(network: Network, checkpoint: dict[str, Any], path: Path) -> None:
+    """Give a network the weights of a checkpoint, and say that so much of its training is done.
+
+    Raises:
+        UserError: the weights are of another network.
+    """
+    weights = {
+        name.removeprefix("network."): weight
+        for name, weight in checkpoint["state_dict"].items()
+        if name.startswith("network.")
+    }
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} holds the weights of another network ({reason(error)})") from error
+    network.progress = float(checkpoint.get("progress", 1.0))
+
+
+def write_network(path: Path, network: Network, configuration: dict[str, Any]) -> None:
+    """Write a network as a checkpoint that can be evaluated and searched with, whole or not at all."""
+    state = {f"network.{name}": weight for name, weight in network.state_dict().items()}
+    with whole(path) as temporary:
+        torch.save({"state_dict": state, "configuration": configuration, "progress": network.progress}, temporary)
 
 
 def newest_run(folder: Path) -> Path:
@@ -58,12 +90,3 @@ def newest_run(folder: Path) -> Path:
     if not runs:
         raise UserError(f"ckpt_path=last: no run under {folder} has a checkpoint to continue from")
     return runs[-1]
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings as {dotted key: value}."""
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {
-        key: leaf for name, inner in value.items() for key, leaf in _flat(inner, f"{prefix}.{name}".lstrip(".")).items()
-    }

@@ -15,7 +15,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from src.errors import UserError
+from src.errors import UserError, reason
+from src.runs.configuration import changed_settings
+
+STATUS = "status.json"
+"""The file by which a folder is known to be a run folder."""
+
+_RESOLVED, _COMPOSED = "config.yaml", "composed.yaml"
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "hydra-core", "h5py", "numpy")
 
@@ -28,7 +34,8 @@ def write_json(path: Path, content: Any) -> None:
 
 
 class RunFolder:
-    """Records a run while it is under way: config.yaml, environment.json, status.json, metrics.json.
+    """Records a run while it is under way: its configuration as resolved (config.yaml) and as composed (composed.yaml),
+    environment.json, status.json, metrics.json.
 
     Used as a context manager. status.json says `running`, then `finished`, or `failed` with the reason; a run that was
     killed still says `running`. Of several processes only the first writes.
@@ -39,7 +46,8 @@ class RunFolder:
         self.started = time.time()
         if _is_first():
             path.mkdir(parents=True, exist_ok=True)
-            (path / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+            (path / _RESOLVED).write_text(OmegaConf.to_yaml(config, resolve=True))
+            (path / _COMPOSED).write_text(OmegaConf.to_yaml(config, resolve=False))
             write_json(path / "environment.json", environment())
 
     def __enter__(self) -> RunFolder:
@@ -64,7 +72,7 @@ class RunFolder:
     def _status(self, state: str, **more: str) -> None:
         seconds = round(time.time() - self.started, 1)
         if _is_first():
-            write_json(self.path / "status.json", {"state": state, "started": self.started, "seconds": seconds, **more})
+            write_status(self.path, state, started=self.started, seconds=seconds, **more)
 
 
 def _is_first() -> bool:
@@ -79,13 +87,16 @@ def finished_value(path: Path, config: DictConfig) -> float | None:
     Raises:
         UserError: the finished run had another configuration, which would be overwritten.
     """
-    status = path / "status.json"
-    if not status.is_file() or json.loads(status.read_text())["state"] != "finished":
+    status = read_status(path)
+    if status is None or status["state"] != "finished":
         return None
-    before = _of_run(OmegaConf.load(path / "config.yaml"))
-    now = _of_run(OmegaConf.create(OmegaConf.to_yaml(config, resolve=True)))
-    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    if changed:
+    composed = path / _COMPOSED
+    if not composed.is_file():
+        raise UserError(f"{path} holds a finished run of an earlier version: give another folder, or delete it")
+    before: Any = OmegaConf.to_container(OmegaConf.load(composed))
+    # As the file would give it back.
+    now: Any = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config)))
+    if changed := changed_settings(before, now):
         raise UserError(
             f"{path} holds a finished run of another {', '.join(changed)}: give another folder, or delete it"
         )
@@ -93,23 +104,27 @@ def finished_value(path: Path, config: DictConfig) -> float | None:
     return float(metrics[f"best/{config.callbacks.best.monitor}"])
 
 
-def _of_run(config: Any) -> dict[str, Any]:
-    """What decides a run's numbers: not where things lie, nor how it is logged.
+def read_status(folder: Path) -> dict[str, Any] | None:
+    """The status of the run in a folder: its `state`, and the `reason` where it failed; None where there is no run.
 
-    A run folder that was moved, or is reached by another path, holds the same run.
+    Raises:
+        UserError: the status cannot be read.
     """
-    settings: dict[str, Any] = OmegaConf.to_container(config)  # type: ignore[assignment]
-    kept = {key: value for key, value in settings.items() if key not in ("paths", "folder", "logger", "ckpt_path")}
-    return _inside(kept, settings["folder"])
+    path = folder / STATUS
+    if not path.is_file():
+        return None
+    try:
+        status = json.loads(path.read_text())
+        if not isinstance(status["state"], str):
+            raise ValueError("its state is no word")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({reason(error)})") from error
+    return status
 
 
-def _inside(value: Any, folder: str) -> Any:
-    """The value with every path into the folder made relative to it."""
-    if isinstance(value, dict):
-        return {key: _inside(each, folder) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_inside(each, folder) for each in value]
-    return value.removeprefix(f"{folder}/") if isinstance(value, str) else value
+def write_status(folder: Path, state: str, **more: Any) -> None:
+    """Write the status of the run in a folder."""
+    write_json(folder / STATUS, {"state": state, **more})
 
 
 def environment() -> dict[str, Any]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from src.errors import UserError, reason
 from src.moments import iou
+from src.runs.folder import STATUS, read_status
 
 # Settings in which runs may differ without being another variant.
 _NOT_A_VARIANT = (
@@ -166,7 +167,7 @@ def find_runs(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
     for place in places:
         if not place.exists():
             raise UserError(f"no run folder at {place}")
-        folders = sorted(path.parent for path in place.rglob("status.json"))
+        folders = sorted(path.parent for path in place.rglob(STATUS))
         if not folders:
             problems.append(f"{place} holds no run")
         for folder in folders:
@@ -182,7 +183,7 @@ def find_runs(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
 
 def _read(folder: Path) -> Run:
     try:
-        status = json.loads((folder / "status.json").read_text())
+        status = read_status(folder) or {}
         if status["state"] != "finished":
             because = f": {status['reason']}" if "reason" in status else ""
             raise UserError(f"{folder} is left out: {status['state']}{because}")

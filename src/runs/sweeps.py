@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
@@ -13,6 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from src.errors import UserError, reason
+from src.runs.folder import STATUS, read_status, write_status
 
 _log = logging.getLogger(__name__)
 
@@ -27,13 +27,11 @@ def record_failure(folder: Path, error: Exception) -> None:
     A finished run that the folder holds, of another configuration, stays finished.
     """
     _log.error("%s failed: %s", folder.name, reason(error), exc_info=None if isinstance(error, UserError) else error)
-    status = folder / "status.json"
-    state = json.loads(status.read_text())["state"] if status.is_file() else None
-    if state == "finished":
+    status = read_status(folder)
+    if status is not None and status["state"] == "finished":
         (folder / _REFUSED).write_text(reason(error) + "\n")
-    elif state != "failed":
-        content = {"state": "failed", "started": time.time(), "seconds": 0.0, "reason": reason(error)}
-        status.write_text(json.dumps(content) + "\n")
+    elif status is None or status["state"] != "failed":
+        write_status(folder, "failed", started=time.time(), seconds=0.0, reason=reason(error))
 
 
 class Summary(Callback):
@@ -45,7 +43,7 @@ class Summary(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         place = Path(config.hydra.sweep.dir)
         # A job's name is a path where it overrides one.
-        folders = [path.parent for path in place.rglob("status.json")]
+        folders = [path.parent for path in place.rglob(STATUS)]
         ours = {folder: self._outcome(folder) for folder in folders if _time(folder / _JOB) >= self.started}
         failed = {folder: state for folder, state in sorted(ours.items()) if state["state"] != "finished"}
         for folder, state in failed.items():
@@ -59,8 +57,7 @@ class Summary(Callback):
         refused = folder / _REFUSED
         if _time(refused) >= self.started:
             return {"state": "refused", "reason": refused.read_text().strip()}
-        outcome: dict[str, Any] = json.loads((folder / "status.json").read_text())
-        return outcome
+        return read_status(folder) or {}
 
 
 def _time(file: Path) -> float:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from src.data.batch import Batch
+from src.data.batch import GroundTruth, Inputs
 from src.errors import UserError
 from src.models.detr.assignment import match, to_bounds, to_spans
 from src.models.detr.inputs import ClipEmbedding, WordEmbedding
 from src.models.detr.labels import draw_pairs, saliency_labels
 from src.models.detr.losses import label_loss, span_losses
-from src.models.predictor import Predictor, RankedMoments, Stream
+from src.models.predictor import Predictor, Stream
+from src.moments import RankedMoments
 
 
 @dataclass
@@ -57,48 +58,66 @@ class Weights:
     margin: float = 0.2
 
 
-class DETR(Predictor):
-    """Predicts a set of moments, each with its probability, and learns by matching them to the annotated windows.
+@dataclass(frozen=True, kw_only=True)
+class DETRSettings(ABC):
+    """The settings of a DETR.
 
-    Args:
+    Attributes:
         hidden: d, the hidden size.
-        input_dropout: of the input projections.
-        streams: sizes of the streams side by side in the video features; None: they are one.
-        max_windows: at most so many windows of a query are learned from in a step, drawn at random; None: all.
-        weights: of the losses.
+        heads: Heads of every attention; they divide d.
+        layers: Layers of each stack.
+        feed_forward: Hidden width of the feed-forward parts.
+        queries: N, the moments that are predicted for each query.
+        dropout: Rate within the transformer.
+        input_dropout: Rate within the input projections.
+        streams: Sizes of the streams side by side in the video features; None: they are one.
+        max_windows: At most so many windows of a query are learned from in a step, drawn at random; None: all.
+        weights: Weights of the losses.
     """
+
+    hidden: int
+    heads: int
+    layers: int
+    feed_forward: int
+    queries: int
+    dropout: float
+    input_dropout: float
+    streams: Sequence[int] | None
+    max_windows: int | None
+    weights: Weights
+
+    @abstractmethod
+    def build(self) -> DETR:
+        """A new network, with new weights."""
+
+
+class DETR(Predictor[Prediction]):
+    """Predicts a set of moments, each with its probability, and learns by matching them to the annotated windows."""
 
     learns_all_windows = True
 
-    def __init__(
-        self,
-        hidden: int,
-        input_dropout: float,
-        streams: Sequence[int] | None,
-        max_windows: int | None,
-        weights: Weights,
-    ) -> None:
+    def __init__(self, settings: DETRSettings) -> None:
         super().__init__()
-        self.hidden = hidden
-        self.input_dropout = input_dropout
-        self.streams = streams
-        self.max_windows = max_windows
-        self.weights = weights
+        self.settings = settings
+        self.hidden = settings.hidden
+        self.weights = settings.weights
 
     @abstractmethod
     def saliency_loss(self, output: Prediction, target: SaliencyTarget) -> Tensor:
         """The unweighted loss of the clips' saliency."""
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
+        settings = self.settings
         if stream == "query":
-            return WordEmbedding(dim, self.hidden, self.input_dropout)
-        return ClipEmbedding(dim, self.hidden, self.input_dropout, self.streams if stream == "video" else None)
+            return WordEmbedding(dim, self.hidden, settings.input_dropout)
+        streams = settings.streams if stream == "video" else None
+        return ClipEmbedding(dim, self.hidden, settings.input_dropout, streams)
 
-    def losses(self, output: Prediction, batch: Batch, progress: float) -> dict[str, Tensor]:
-        labels = saliency_labels(batch)
-        target = SaliencyTarget(labels, batch.snippet_mask, *draw_pairs(labels, batch.snippet_mask))
+    def losses(self, output: Prediction, inputs: Inputs, truth: GroundTruth, progress: float) -> dict[str, Tensor]:
+        labels = saliency_labels(inputs, truth)
+        target = SaliencyTarget(labels, inputs.snippet_mask, *draw_pairs(labels, inputs.snippet_mask))
         return {
-            **self.set_losses(output, self._targets(batch, queries=output.spans.shape[2])),
+            **self.set_losses(output, self._targets(truth, queries=output.spans.shape[2])),
             "saliency": self.weights.saliency * self.saliency_loss(output, target),
         }
 
@@ -128,26 +147,26 @@ class DETR(Predictor):
             terms[f"label{name}"] = weights.label * label
         return terms
 
-    def decode(self, output: Prediction, batch: Batch, top: int) -> RankedMoments:
+    def decode(self, output: Prediction, inputs: Inputs, top: int) -> RankedMoments:
         foreground = output.logits[-1].softmax(dim=-1)[..., 0]
         scores, order = foreground.topk(min(top, foreground.shape[1]), dim=1)
         spans = output.spans[-1].gather(1, order[..., None].expand(-1, -1, 2))
-        windows = to_bounds(spans).clamp(0, 1) * batch.duration[:, None, None]
-        return RankedMoments(windows, scores, output.saliency)
+        windows = to_bounds(spans).clamp(0, 1) * inputs.duration[:, None, None]
+        return RankedMoments.of(windows, scores, inputs.length, output.saliency)
 
-    def _targets(self, batch: Batch, queries: int) -> Tensor:
+    def _targets(self, truth: GroundTruth, queries: int) -> Tensor:
         """The windows to learn from in this step as (centre, width) (B, W, 2), NaN rows where none."""
-        windows = batch.windows
-        if self.max_windows is not None and windows.shape[1] > self.max_windows:
+        windows, most = truth.windows, self.settings.max_windows
+        if most is not None and windows.shape[1] > most:
             # Absent windows draw −1, so that they are taken last.
             draw = torch.rand(windows.shape[:2], device=windows.device).masked_fill(windows[..., 0].isnan(), -1)
-            chosen = draw.topk(self.max_windows, dim=1).indices
+            chosen = draw.topk(most, dim=1).indices
             windows = windows.gather(1, chosen[..., None].expand(-1, -1, 2))
         counts = (~windows[..., 0].isnan()).sum(dim=1)
         if (counts > queries).any():
-            moment = batch.moments[int(counts.argmax())]
+            moment = truth.moments[int(counts.argmax())]
             raise UserError(
                 f"query {moment.query_id} has {int(counts.max())} windows, more than the predictor's {queries} moment "
                 "queries: raise predictor.network.queries, or set predictor.network.max_windows"
             )
-        return to_spans(windows / batch.duration[:, None, None])
+        return to_spans(windows / truth.duration[:, None, None])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from src.data.batch import Inputs
 from src.models.dropout import Dropout
 
 
@@ -44,7 +45,7 @@ class WordEmbedding(nn.Module):
         super().__init__()
         self.projection = projection(dim, hidden, dropout)
 
-    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, features: Tensor, mask: Tensor, inputs: Inputs) -> Tensor:
         """features (B, Q, D) to (B, Q, d)."""
         return self.projection(normalise(features))
 
@@ -57,6 +58,6 @@ class ClipEmbedding(nn.Module):
         self.streams = streams
         self.projection = projection(dim + 2, hidden, dropout)
 
-    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, features: Tensor, mask: Tensor, inputs: Inputs) -> Tensor:
         """features (B, L, D), of which mask (B, L) is valid, to (B, L, d)."""
         return self.projection(torch.cat((normalise(features, self.streams), endpoints(mask)), dim=-1))

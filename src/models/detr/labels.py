@@ -5,35 +5,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from src.data.batch import Batch
+from src.data.batch import GroundTruth, Inputs
 
 CLIP_SECONDS = 2.0
 
 
-def saliency_labels(batch: Batch) -> Tensor:
+def saliency_labels(inputs: Inputs, truth: GroundTruth) -> Tensor:
     """A label for each clip, (B, L), 0 where irrelevant and in padding.
 
     Where annotators scored the clips (QVHighlights, clips of 2 s), the sum of their three scores, 0 to 12. Elsewhere 1
     for a clip whose middle lies inside a window, and for the clip that holds the window's middle; 0 for the rest.
     """
-    seconds = (batch.duration / batch.length)[:, None]
-    clip = torch.arange(batch.snippet_mask.shape[1], device=seconds.device)
+    seconds = (inputs.duration / inputs.length)[:, None]
+    clip = torch.arange(inputs.snippet_mask.shape[1], device=seconds.device)
     middle = ((clip + 0.5) * seconds)[:, :, None]
-    start, end = batch.windows[:, None].unbind(-1)
+    start, end = truth.windows[:, None].unbind(-1)
     holder = ((start + end) / 2 / seconds[..., None]).floor()
     inside = ((start <= middle) & (middle < end)) | (clip[:, None] == holder)
-    labels = inside.any(dim=2).to(seconds.dtype) * batch.snippet_mask
+    labels = inside.any(dim=2).to(seconds.dtype) * inputs.snippet_mask
 
     # Scored samples, all at once: each score goes to the clip in which its own clip's middle lies.
     scored = [
         (row, clip, sum(scores))
-        for row, moment in enumerate(batch.moments)
+        for row, moment in enumerate(truth.moments)
         for clip, scores in zip(moment.relevant_clips, moment.saliency, strict=True)
     ]
     if scored:
         row, annotated, score = torch.tensor(scored, device=seconds.device).unbind(dim=1)
         row = row.long()
-        place = ((annotated + 0.5) * CLIP_SECONDS / seconds[row, 0]).long().minimum(batch.length[row] - 1)
+        place = ((annotated + 0.5) * CLIP_SECONDS / seconds[row, 0]).long().minimum(inputs.length[row] - 1)
         labels[row] = 0
         labels.view(-1).scatter_reduce_(0, row * labels.shape[1] + place, score.to(labels.dtype), "amax")
     return labels

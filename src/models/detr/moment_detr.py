@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from src.models.detr.detr import DETR, Prediction, SaliencyTarget, Weights
+from src.models.detr.detr import DETR, DETRSettings, Prediction, SaliencyTarget
 from src.models.detr.layers import Decoder, EncoderLayer, initialise, mlp
 from src.models.detr.losses import margin_loss
 from src.models.position import clip_code
+from src.models.predictor import Streams
+
+
+class MomentDETRSettings(DETRSettings):
+    def build(self) -> MomentDETR:
+        return MomentDETR(self)
 
 
 class MomentDETR(DETR):
-    """Clips and words are encoded together; learned queries read them. Arguments as of `QDDETR`."""
+    """Clips and words are encoded together; learned queries read them."""
 
-    def __init__(
-        self,
-        hidden: int,
-        heads: int,
-        layers: int,
-        feed_forward: int,
-        queries: int,
-        dropout: float,
-        input_dropout: float,
-        streams: Sequence[int] | None,
-        max_windows: int | None,
-        weights: Weights,
-    ) -> None:
-        super().__init__(hidden, input_dropout, streams, max_windows, weights)
-        self.encoder = nn.ModuleList(EncoderLayer(hidden, heads, feed_forward, nn.ReLU, dropout) for _ in range(layers))
+    def __init__(self, settings: DETRSettings) -> None:
+        super().__init__(settings)
+        hidden, layers = settings.hidden, settings.layers
+        sizes = (hidden, settings.heads, settings.feed_forward)
+        self.encoder = nn.ModuleList(EncoderLayer(*sizes, nn.ReLU, settings.dropout) for _ in range(layers))
         initialise(self)
-        self.decoder = Decoder(hidden, heads, feed_forward, layers, nn.ReLU, dropout)
-        self.queries = nn.Parameter(torch.randn(queries, hidden))
+        self.decoder = Decoder(*sizes, layers, nn.ReLU, settings.dropout)
+        self.queries = nn.Parameter(torch.randn(settings.queries, hidden))
         self.label = nn.Linear(hidden, 2)
         self.span = mlp(hidden, 2, layers=3)
         self.saliency = nn.Linear(hidden, 1)
 
-    def forward(self, video: Tensor, video_mask: Tensor, query: Tensor, query_mask: Tensor) -> Prediction:
+    def forward(self, streams: Streams) -> Prediction:
+        video, query = streams.video, streams.query
         x = torch.cat((video, query), dim=1)
-        mask = torch.cat((video_mask, query_mask), dim=1)
-        position = torch.cat((clip_code(video_mask, self.hidden), torch.zeros_like(query)), dim=1)
+        mask = torch.cat((streams.video_mask, streams.query_mask), dim=1)
+        position = torch.cat((clip_code(streams.video_mask, self.hidden), torch.zeros_like(query)), dim=1)
         for layer in self.encoder:
             x = layer(x, position, mask)
         contents = self.decoder(self.queries.expand(len(video), -1, -1), x, position, mask)

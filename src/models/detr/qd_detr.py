@@ -3,63 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.models.detr.anchors import AnchorDecoder
-from src.models.detr.detr import DETR, Prediction, SaliencyTarget, Weights
+from src.models.detr.detr import DETR, DETRSettings, Prediction, SaliencyTarget
 from src.models.detr.layers import EncoderLayer, TextToVideoLayer, initialise, logit, mlp
 from src.models.detr.losses import margin_loss, negative_loss, ranking_loss
 from src.models.position import clip_code
+from src.models.predictor import Streams
+
+
+class QDDETRSettings(DETRSettings):
+    def build(self) -> QDDETR:
+        return QDDETR(self)
 
 
 class QDDETR(DETR):
-    """Clips read the words, then each other beside a global token; anchors read the clips.
+    """Clips read the words, then each other beside a global token; anchors read the clips."""
 
-    Args:
-        hidden: d, the hidden size.
-        heads: of every attention; divides d.
-        layers: of each of the three stacks.
-        feed_forward: hidden width of the feed-forward parts.
-        queries: N, moments that are predicted.
-        dropout: within the transformer.
-        input_dropout, streams, max_windows, weights: see `DETR`.
-    """
-
-    def __init__(
-        self,
-        hidden: int,
-        heads: int,
-        layers: int,
-        feed_forward: int,
-        queries: int,
-        dropout: float,
-        input_dropout: float,
-        streams: Sequence[int] | None,
-        max_windows: int | None,
-        weights: Weights,
-    ) -> None:
-        super().__init__(hidden, input_dropout, streams, max_windows, weights)
-        sizes = (hidden, heads, feed_forward, nn.PReLU, dropout)
+    def __init__(self, settings: DETRSettings) -> None:
+        super().__init__(settings)
+        hidden, heads, layers = settings.hidden, settings.heads, settings.layers
+        sizes = (hidden, heads, settings.feed_forward, nn.PReLU, settings.dropout)
         self.text_to_video = nn.ModuleList(TextToVideoLayer(*sizes) for _ in range(layers))
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(layers))
         initialise(self)
-        self.decoder = AnchorDecoder(hidden, heads, feed_forward, layers, nn.PReLU, dropout)
+        self.decoder = AnchorDecoder(hidden, heads, settings.feed_forward, layers, nn.PReLU, settings.dropout)
 
         self.global_token = nn.Parameter(torch.randn(hidden))
         self.global_position = nn.Parameter(torch.randn(hidden))
-        self.queries = nn.Parameter(torch.randn(queries, 2))
+        self.queries = nn.Parameter(torch.randn(settings.queries, 2))
         self.label = nn.Linear(hidden, 2)
         self.span = mlp(hidden, 2, layers=3)
         self.clip_saliency = nn.Linear(hidden, hidden)
         self.global_saliency = nn.Linear(hidden, hidden)
 
-    def forward(self, video: Tensor, video_mask: Tensor, query: Tensor, query_mask: Tensor) -> Prediction:
-        samples = len(video)
-        clips, mask, words, words_mask = self._pairings(video, video_mask, query, query_mask)
+    def forward(self, streams: Streams) -> Prediction:
+        samples, video_mask = len(streams.video), streams.video_mask
+        clips, mask, words, words_mask = self._pairings(streams)
         position = clip_code(mask, self.hidden)
         whole, memory = self._encode(clips, position, mask, words, words_mask)
         saliency = self._saliency(whole, memory)
@@ -73,10 +57,9 @@ class QDDETR(DETR):
             negative=saliency[samples:] if len(saliency) > samples else None,
         )
 
-    def _pairings(
-        self, video: Tensor, video_mask: Tensor, query: Tensor, query_mask: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _pairings(self, streams: Streams) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The batch; in training, where it holds another query, followed by each video with the next sample's words."""
+        video, video_mask, query, query_mask = streams.video, streams.video_mask, streams.query, streams.query_mask
         if not self.training or len(video) == 1:
             return video, video_mask, query, query_mask
         words, words_mask = (torch.cat((x, x.roll(-1, dims=0))) for x in (query, query_mask))

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from src.data.batch import Batch
+from src.data.batch import GroundTruth, Inputs
 from src.models.dropout import Dropout
 from src.models.position import sine_code
-from src.models.predictor import Predictor, RankedMoments, Stream
+from src.models.predictor import Predictor, Stream, Streams
 from src.models.span import losses
 from src.models.span.boundary import SpanBranch
 from src.models.span.decode import best_spans
 from src.models.span.encoder import Encoder
 from src.models.span.fusion import SIMILARITIES, Fusion
 from src.models.span.ranking import Ranking, RankingBranch
-from src.moments import snippets_to_seconds
+from src.moments import RankedMoments, snippets_to_seconds
 
 
 @dataclass
@@ -56,58 +57,65 @@ class Embedding(nn.Module):
         self.dropout = Dropout(dropout)
         self.linear = nn.Linear(dim, hidden)
 
-    def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """features (B, N, dim) to (B, N, hidden); the mask plays no part."""
+    def forward(self, features: Tensor, mask: Tensor, inputs: Inputs) -> Tensor:
+        """features (B, N, dim) to (B, N, hidden); nothing else plays a part."""
         return self.linear(self.dropout(features))
 
 
-class SpanPredictor(Predictor):
-    """The span network of Elastic Moment Bounding (Huang et al., ECCV 2022), the paper's Eqs. 6 to 11 and appendix.
+@dataclass(frozen=True, kw_only=True)
+class SpanSettings:
+    """The settings of a `SpanPredictor`.
 
-    Args:
+    Attributes:
         hidden: d, the size of every hidden layer.
-        heads: of every attention.
-        dropout: one rate for all places.
-        similarity: of the fusion: `bilinear` (the paper's Eq. 11) or `trilinear` (EMB's released code).
+        heads: Heads of every attention; they divide d.
+        dropout: One rate for all places.
+        similarity: Similarity within the fusion: `bilinear` (the paper's Eq. 11) or `trilinear` (EMB's released code).
         ranking_layers: 3×3 convolutions over the proposal map; 0 for none but the scoring one.
         highlight_weight: λ of Eq. 17.
-        highlight_extend: share of the span by which highlight labels are widened each way.
-        highlight_end: upper end of the highlight labels: `paper` (Eq. 16) or `published` (EMB's released code).
+        highlight_extend: Share of the span by which highlight labels are widened each way.
+        highlight_end: Upper end of the highlight labels: `paper` (Eq. 16) or `published` (EMB's released code).
         ranking_iou: (least, most) IoU that ranking labels rescale to [0, 1].
         most_overlap: IoU above which a lower-ranked moment is passed over (non-maximum suppression).
-        ranking: whether the auxiliary ranking branch stands beside the span branch.
+        supervise: What Eq. 15 supervises where there is a paragraph branch: the `fused` scores (Algorithm 1), the
+            `video` branch alone (Eq. 15 to the letter), or `both`, each with its own term.
+        paragraph_highlight: Whether Eq. 16 supervises the paragraph branch's highlight beside the video's.
+        ranking: Whether the auxiliary ranking branch stands beside the span branch.
     """
 
-    def __init__(
-        self,
-        hidden: int,
-        heads: int,
-        dropout: float,
-        similarity: Literal["bilinear", "trilinear"],
-        ranking_layers: int,
-        highlight_weight: float,
-        highlight_extend: float,
-        highlight_end: losses.HighlightEnd,
-        ranking_iou: tuple[float, float],
-        most_overlap: float,
-        ranking: bool = True,
-    ) -> None:
-        super().__init__()
-        self._settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        self.hidden = hidden
-        self.dropout = dropout
-        self.highlight_weight = highlight_weight
-        self.highlight_extend = highlight_extend
-        self.highlight_end = highlight_end
-        self.ranking_iou = ranking_iou
-        self.most_overlap = most_overlap
+    hidden: int
+    heads: int
+    dropout: float
+    similarity: Literal["bilinear", "trilinear"]
+    ranking_layers: int
+    highlight_weight: float
+    highlight_extend: float
+    highlight_end: losses.HighlightEnd
+    ranking_iou: tuple[float, float]
+    most_overlap: float
+    supervise: Literal["fused", "video", "both"] = "fused"
+    paragraph_highlight: bool = True
+    ranking: bool = True
 
+    def build(self) -> SpanPredictor:
+        return SpanPredictor(self)
+
+
+class SpanPredictor(Predictor[SpanOutput]):
+    """The span network of Elastic Moment Bounding (Huang et al., ECCV 2022), the paper's Eqs. 6 to 11 and appendix."""
+
+    def __init__(self, settings: SpanSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.hidden = settings.hidden
+        hidden, heads, dropout = settings.hidden, settings.heads, settings.dropout
+        similarity = SIMILARITIES[settings.similarity]
         self.encoder = Encoder(hidden, heads, dropout)
-        self.fusion = Fusion(hidden, SIMILARITIES[similarity](hidden, dropout))
+        self.fusion = Fusion(hidden, similarity(hidden, dropout))
         self.span = SpanBranch(hidden)
         self.ranking = (
-            RankingBranch(hidden, heads, dropout, SIMILARITIES[similarity](hidden, dropout), ranking_layers)
-            if ranking
+            RankingBranch(hidden, heads, dropout, similarity(hidden, dropout), settings.ranking_layers)
+            if settings.ranking
             else None
         )
         self._initialise()
@@ -127,16 +135,17 @@ class SpanPredictor(Predictor):
             _copy(encoder.explore_query, ranking.query_context)
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
-        embedding = Embedding(dim, self.hidden, self.dropout)
+        embedding = Embedding(dim, self.hidden, self.settings.dropout)
         _xavier(embedding.linear)
         return embedding
 
-    def boundary_network(self) -> SpanPredictor:
-        return SpanPredictor(**{**self._settings, "ranking": False})
+    def sibling(self) -> SpanPredictor:
+        return SpanPredictor(replace(self.settings, ranking=False))
 
-    def forward(self, video: Tensor, video_mask: Tensor, query: Tensor, query_mask: Tensor) -> SpanOutput:
-        video = video + sine_code(video.shape[1], self.hidden, video.device)
-        query = query + sine_code(query.shape[1], self.hidden, query.device)
+    def forward(self, streams: Streams) -> SpanOutput:
+        video_mask, query_mask = streams.video_mask, streams.query_mask
+        video = streams.video + sine_code(streams.video.shape[1], self.hidden, streams.video.device)
+        query = streams.query + sine_code(streams.query.shape[1], self.hidden, streams.query.device)
         snippets, words = self.encoder(video, video_mask, query, query_mask)
         fused = self.fusion(snippets.encoded, video_mask, words.encoded, query_mask)
         highlight, start, end = self.span(fused, video_mask)
@@ -146,26 +155,44 @@ class SpanPredictor(Predictor):
             ranking = self.ranking(snippets, video_mask, words.explored, query_mask)
         return SpanOutput(boundaries, (boundaries,), (highlight,), video_mask, ranking)
 
-    def losses(self, output: SpanOutput, batch: Batch, progress: float) -> dict[str, Tensor]:
-        target, mask, ranking = batch.target, output.mask, output.ranking
+    def fuse(self, video: SpanOutput, paragraph: SpanOutput, alpha: float) -> SpanOutput:
+        mask, one, other = video.mask, video.boundaries, paragraph.boundaries
+        fused = Boundaries(_fuse(one.start, other.start, mask, alpha), _fuse(one.end, other.end, mask, alpha))
+        supervised = {"fused": (fused,), "video": video.supervised, "both": (fused, *video.supervised)}
+        highlights = video.highlights + paragraph.highlights if self.settings.paragraph_highlight else video.highlights
+        return SpanOutput(fused, supervised[self.settings.supervise], highlights, mask, video.ranking)
+
+    def losses(self, output: SpanOutput, inputs: Inputs, truth: GroundTruth, progress: float) -> dict[str, Tensor]:
+        settings, target, mask, ranking = self.settings, truth.target, output.mask, output.ranking
         chosen = losses.half_open(target).long()
         terms = {}
         if ranking is not None:
             span, valid = ranking.proposals.span, ranking.proposals.mask
             scores = ranking.logits.detach()
             chosen = losses.candidate(target, span, valid, scores, losses.threshold(progress))
-            terms["ranking"] = losses.ranking(ranking.logits, span, valid, target, *self.ranking_iou)
-        labels = losses.highlight_labels(target, chosen, mask, self.highlight_extend, self.highlight_end)
+            terms["ranking"] = losses.ranking(ranking.logits, span, valid, target, *settings.ranking_iou)
+        labels = losses.highlight_labels(target, chosen, mask, settings.highlight_extend, settings.highlight_end)
         localisation = [losses.localisation(b.start, b.end, target, chosen) for b in output.supervised]
         highlights = [losses.highlight(logits, labels, mask) for logits in output.highlights]
         terms["localisation"] = torch.stack(localisation).sum()
-        terms["highlight"] = self.highlight_weight * torch.stack(highlights).sum()
+        terms["highlight"] = settings.highlight_weight * torch.stack(highlights).sum()
         return terms
 
-    def decode(self, output: SpanOutput, batch: Batch, top: int) -> RankedMoments:
-        spans, scores = best_spans(output.boundaries.start, output.boundaries.end, top, self.most_overlap)
-        windows = snippets_to_seconds(spans, batch.length[:, None], batch.duration[:, None])
-        return RankedMoments(windows.masked_fill(scores.isinf()[..., None], torch.nan), scores)
+    def decode(self, output: SpanOutput, inputs: Inputs, top: int) -> RankedMoments:
+        boundaries = output.boundaries
+        spans, scores = best_spans(boundaries.start, boundaries.end, top, self.settings.most_overlap)
+        windows = snippets_to_seconds(spans, inputs.length[:, None], inputs.duration[:, None])
+        return RankedMoments.of(windows, scores, inputs.length)
+
+
+def _fuse(video: Tensor, paragraph: Tensor, mask: Tensor, alpha: float) -> Tensor:
+    """p = (p_v + α p_c) / (1 + α) of log-probabilities (B, L): Eq. 14, scaled to sum to one, which changes neither
+    gradient nor ranking."""
+    # At padding both are −inf, where the gradient of logaddexp is not a number.
+    video, paragraph = video.masked_fill(~mask, 0.0), paragraph.masked_fill(~mask, 0.0)
+    weight = math.log(alpha) if alpha else -math.inf
+    scores = torch.logaddexp(video, paragraph + weight) - math.log1p(alpha)
+    return scores.masked_fill(~mask, -torch.inf)
 
 
 def _log_softmax(logits: Tensor, mask: Tensor) -> Tensor:

@@ -1,0 +1,62 @@
+"""Where every file of a configuration lies: the one place that knows a path. What lies within a run folder is src.runs's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Places:
+    """The files and folders of a configuration; each is looked up when it is asked for.
+
+    Args:
+        cfg: A composed config, or the resolved one that a run folder holds. Commands without a data set or a narrator
+            lack the places that are named after them.
+    """
+
+    def __init__(self, cfg: Mapping[str, Any]) -> None:
+        self._cfg = cfg
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the run folders of this name."""
+        return Path(self._cfg["paths"]["outputs"]) / "train" / self._cfg["name"]
+
+    @property
+    def converted(self) -> Path:
+        """The folder of converted checkpoints."""
+        return Path(self._cfg["paths"]["outputs"]) / "converted"
+
+    @property
+    def narratives(self) -> Path:
+        """The narratives file of the configured videos and narrator."""
+        return self.narratives_of(self._cfg["data"]["videos"])
+
+    def narratives_of(self, collection: str) -> Path:
+        """The narratives file of any collection of videos by the configured narrator."""
+        return Path(self._cfg["paths"]["narratives"]) / collection / f"{self._cfg['narrator']['name']}.jsonl"
+
+    @property
+    def narrative_store(self) -> Path:
+        """The store of the vectors of those narratives."""
+        return self.narrative_store_of(self._cfg["narrator"]["name"])
+
+    def narrative_store_of(self, narrator: str) -> Path:
+        """The store of the vectors of any narrator's narratives of the configured videos."""
+        return self._stores / f"narratives.{narrator}.{self._cfg['text']['name']}.h5"
+
+    @property
+    def query_store(self) -> Path:
+        """The store of the vectors of the data set's queries."""
+        return self._stores / f"queries.{self._cfg['data']['name']}.{self._cfg['text']['name']}.h5"
+
+    @property
+    def feature_store(self) -> Path | None:
+        """The store of the configured video features; None where the config has no video."""
+        store = self._cfg["features"].get("store")
+        return None if store is None else Path(store)
+
+    @property
+    def _stores(self) -> Path:
+        return Path(self._cfg["paths"]["stores"]) / self._cfg["data"]["videos"]
