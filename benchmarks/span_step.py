@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.paired import Step, compare
-from src.build import build_network
-from src.data.batch import Batch, Sample, collate
+from src.build import Parts
+from src.data.batch import Batch, Labelled, Sample, collate
 from src.data.records import Moment
 from src.models import attention, dropout
 from src.models.span import encoder, proposals, ranking
@@ -41,23 +41,24 @@ def batch_of(count: int, device: str) -> Batch:
         sizes = ((SNIPPETS, VIDEO), (SNIPPETS, TEXT), (WORDS, TEXT))
         video, narrative, query = (torch.randn(*size, generator=generator) for size in sizes)
         unknown = torch.zeros(WORDS, dtype=torch.bool)
-        samples.append(Sample(moment, video, narrative, SNIPPETS, query, unknown, (start, start + 39)))
+        sample = Sample(moment.query, moment.duration, video, narrative, SNIPPETS, query, unknown)
+        samples.append(Labelled(sample, moment, (start, start + 39)))
     return collate(samples).to(device)
 
 
 def step_of(batch: Batch, *overrides: str, compiled: bool = False, autocast: bool = False) -> Step:
     """A training step of the network that the overrides of conf/train.yaml select."""
     torch.manual_seed(0)
-    network = build_network(compose(*overrides, config="train")).to(batch.query.device)
+    network = Parts(compose(*overrides, config="train")).network.to(batch.inputs.query.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-4)
     forward: Any = torch.compile(network) if compiled else network
-    device = batch.query.device.type
+    device = batch.inputs.query.device.type
 
     def step() -> None:
         optimizer.zero_grad()
         with torch.autocast(device, torch.bfloat16, enabled=autocast):
-            output = forward(batch)
-            loss = torch.stack(list(network.predictor.losses(output, batch, 0.0).values())).sum()
+            output = forward(batch.inputs)
+            loss = torch.stack(list(network.predictor.losses(output, batch.inputs, batch.truth, 0.0).values())).sum()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()

@@ -43,6 +43,13 @@ class RankedMoments:
             saliency = saliency.masked_fill(~valid, 0.0)
         return cls(windows.masked_fill(~there[..., None], 0.0), scores, there.sum(dim=1), saliency, lengths)
 
+    def of_queries(self, members: Tensor) -> RankedMoments:
+        """The answers of the queries that `members` (B,) bool says."""
+        saliency = None if self.saliency is None else self.saliency[members]
+        return RankedMoments(
+            self.windows[members], self.scores[members], self.counts[members], saliency, self.lengths[members]
+        )
+
     @property
     def present(self) -> Tensor:
         """(B, K) bool, True where there is a moment."""

@@ -1,4 +1,7 @@
-"""Where every file of a configuration lies: the one place that knows a path. What lies within a run folder is src.runs's."""
+"""Where every file of a configuration lies: the one place that knows a path.
+
+What lies within a run folder is the business of src.runs.
+"""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test(
     trainer: lightning.Trainer,
     model: TEA,
     data: lightning.LightningDataModule,
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | None,
 ) -> dict[str, float]:
     """Test every split of the data, print the table and return the metrics.
 

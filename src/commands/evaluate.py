@@ -1,33 +1,28 @@
-"""What `src.evaluate` does: predictions from anywhere, scored like a test."""
+"""What `python -m src.evaluate` does: predictions from anywhere, scored like a test."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-from torchmetrics import MetricCollection
+from omegaconf import DictConfig
 
 from src.baselines.baseline import Baseline, Question
-from src.build import build_data, build_model, uses_narratives
-from src.commands.train import build_trainer, test
+from src.build import Parts
+from src.data.batch import GroundTruth
 from src.data.datamodule import MomentDataset
 from src.data.records import Moment
-from src.data.splits import load_split, split_names
+from src.data.similarity import standardised_cosine
 from src.errors import UserError
-from src.metrics.highlights import HighlightDetection
-from src.metrics.suite import rows_of, table
-from src.models.match import standardised_cosine
-from src.runs.checkpoints import read_checkpoint
+from src.metrics.split import SplitMetrics
+from src.metrics.table import table
+from src.retrieval import Retriever
+from src.runs.configuration import configuration
 from src.runs.folder import RunFolder
-from src.runs.predictions import Prediction, padded, read_predictions, write_predictions
+from src.runs.predictions import Prediction, read_predictions, to_ranked, write_predictions
+from src.training import build_trainer, test
 
-_log = logging.getLogger(__name__)
 _BATCH = 64
 
 
@@ -53,46 +48,23 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]
         answers = _of_file(parts) if cfg.predictions is not None else _of_baseline(parts)
         for split, moments, predictions in answers:
             write_predictions(run.path / "predictions" / f"{split}.jsonl", predictions, moments, split)
-            values |= {f"test/{name}": value for name, value in score(moments, predictions, split, cfg.metrics).items()}
+            scores = score(moments, predictions, parts.metrics(split, moments))
+            values |= {f"test/{name}": value for name, value in scores.items()}
         run.metrics(values)
     print(table(values))
     return values
 
 
-def score(
-    moments: Sequence[Moment], predictions: Sequence[Prediction], split: str, metrics: DictConfig
-) -> dict[str, float]:
-    """The metrics of one split's predictions, named ROW/METRIC: the split, and its parts by novel word (`rows_of`).
+def score(moments: Sequence[Moment], predictions: Sequence[Prediction], metrics: SplitMetrics) -> dict[str, float]:
+    """The metrics of one split's predictions, named ROW/METRIC.
 
     Args:
-        moments: of the split.
-        predictions: of each moment, in the same order.
-        split: its name.
-        metrics: a config of conf/metrics.
+        moments: The split's queries.
+        predictions: The answer to each of them, in the same order.
+        metrics: Of the split; nothing else has been added to them.
     """
-    rows = [rows_of(split, moment) for moment in moments]
-    values: dict[str, float] = {}
-    windows, truth = padded(predictions), _windows(moments)
-    duration = torch.tensor([moment.duration for moment in moments])
-    for row in sorted({row for each in rows for row in each}):
-        members = torch.tensor([row in each for each in rows])
-        collection: MetricCollection = instantiate(metrics)
-        collection.update(windows[members], truth[members], duration[members])
-        values |= {f"{row}/{name}": float(value) for name, value in collection.compute().items()}
-    return values | {f"{split}/{name}": value for name, value in _highlights(moments, predictions).items()}
-
-
-def _windows(moments: Sequence[Moment]) -> Tensor:
-    return pad_sequence([torch.tensor(moment.windows) for moment in moments], batch_first=True, padding_value=torch.nan)
-
-
-def _highlights(moments: Sequence[Moment], predictions: Sequence[Prediction]) -> Mapping[str, float]:
-    metric = HighlightDetection()
-    rated = [(moment, torch.tensor([each.saliency])) for moment, each in zip(moments, predictions, strict=True)]
-    for moment, saliency in rated:
-        if saliency.numel() and moment.saliency:
-            metric.update(saliency, torch.ones_like(saliency, dtype=torch.bool), [moment])
-    return {name: float(value) for name, value in metric.compute().items()} if metric.update_called else {}
+    metrics.update(to_ranked(predictions), GroundTruth.of(moments))
+    return {name: float(value) for name, value in metrics.compute().items()}
 
 
 def _test_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, float]:
@@ -102,7 +74,7 @@ def _test_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, flo
     with RunFolder(Path(cfg.folder), parts.cfg) as run:
         data = parts.data([cfg.split] if cfg.split else None)
         model = parts.model(data, configuration(parts.cfg))
-        values = test(build_trainer(parts.cfg), model, data)
+        values = test(build_trainer(parts.cfg), model, data, checkpoint=None)
         run.metrics(values)
     return values
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from src.data.feature_stores import feature_store
 from src.errors import UserError
-from src.features.computed import Videos
+from src.features.computed import Computed
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def features(cfg: DictConfig) -> None:
     """
     of = cfg.features
     layout = instantiate(of.layout) if "layout" in of else None
-    if not isinstance(layout, Videos):
+    if not isinstance(layout, Computed):
         raise UserError(f"features={of.name} are not computed from frames: choose features=pixels or features=hf")
     store = feature_store(Path(of.store), layout, layout.files, of.pooling, of.max_snippets, of.source)
     _log.info("%s: %d videos, vectors of size %d", store.path, len(layout.files), store.dim)

@@ -16,10 +16,10 @@ from src.errors import UserError
 from src.narrators.build import build_narrator
 from src.narrators.cluster import cluster_outcomes
 from src.narrators.journal import Journal, failures_file
-from src.narrators.narrator import Failure, Item, Narrator, Outcome, Reading
+from src.narrators.narrator import Failure, Narrator, Outcome, Reading
 from src.narrators.shards import merge, parse_shard
-from src.videos.collection import collect
 from src.places import Places
+from src.videos.collection import Item, collect
 
 _log = logging.getLogger(__name__)
 

@@ -103,6 +103,11 @@ class GroundTruth(_Tensors):
     def __len__(self) -> int:
         return len(self.moments)
 
+    def of_queries(self, members: Tensor) -> GroundTruth:
+        """The ground truth of the queries that `members` (B,) bool says."""
+        moments = [moment for moment, member in zip(self.moments, members.tolist(), strict=True) if member]
+        return GroundTruth(moments, self.windows[members], self.target[members], self.duration[members])
+
 
 @dataclass
 class Batch:

@@ -17,7 +17,7 @@ from src.videos.collection import collect
 from src.videos.frames import Backend, Pixels, read_frames
 
 
-class Videos:
+class Computed:
     """A `Layout` (src/data/layouts.py) whose features are computed. Snippet i covers [i, i + 1) · `seconds`.
 
     Args:
@@ -59,7 +59,14 @@ class Videos:
         return video in self.files
 
     def __call__(self, video: str) -> NDArray[np.float32]:
-        path = self.files[video]
+        return self.of_file(self.files[video])
+
+    def of_file(self, path: Path) -> NDArray[np.float32]:
+        """The features (n, dim) of any video file.
+
+        Raises:
+            UserError: it cannot be read, or its features have another size than `dim`.
+        """
         parts = [self.extractor(batch) for batch in self._batches(path)]
         features = np.concatenate(parts)
         if features.shape[1] != self.dim:

@@ -6,13 +6,13 @@ a least score of 2 (Fair), 3 (Good) or 4 (VeryGood); a method gives every clip a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from src.data.batch import GroundTruth
 from src.data.records import Moment
+from src.metrics.metric import MomentMetric
+from src.moments import RankedMoments
 
 CLIP_SECONDS = 2.0
 LEAST_SCORES = {"Fair": 2.0, "Good": 3.0, "VeryGood": 4.0}
@@ -55,15 +55,14 @@ def clip_average_precision(saliency: Tensor, positive: Tensor) -> Tensor:
     return (precision * rises).sum(dim=-1) / rises.sum(dim=-1).clamp(min=1)
 
 
-class HighlightDetection(Metric):
+class HighlightDetection(MomentMetric):
     """HL-min-LEVEL-mAP and HL-min-LEVEL-Hit1, in percent, for LEVEL in Fair, Good, VeryGood.
 
     mAP is the mean over queries and annotators; Hit1 the share of queries whose most salient clip an annotator rated at
-    least so. Queries without annotated saliency do not count.
+    least so. Queries without annotated or predicted saliency do not count.
     """
 
-    full_state_update = False
-    higher_is_better = True
+    of_parts = False
 
     precision: Tensor
     hits: Tensor
@@ -76,22 +75,16 @@ class HighlightDetection(Metric):
         self.add_state("hits", torch.zeros(levels, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("queries", torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, saliency: Tensor | None, mask: Tensor, moments: Sequence[Moment]) -> None:
-        """Add queries.
-
-        Args:
-            saliency: (B, L) of each snippet; None from a predictor that gives none, whose queries do not count.
-            mask: (B, L), True where valid.
-            moments: the B queries.
-        """
+    def update(self, ranked: RankedMoments, truth: GroundTruth) -> None:
+        saliency = ranked.saliency
         if saliency is None:
             return
         least = torch.tensor(list(LEAST_SCORES.values()), device=saliency.device)[:, None, None]
-        for row, moment in enumerate(moments):
-            if not moment.saliency:
+        for row, (moment, length) in enumerate(zip(truth.moments, ranked.lengths.tolist(), strict=True)):
+            if not moment.saliency or not length:
                 continue
             annotated = annotated_scores(moment).to(saliency.device)
-            predicted = on_clips(saliency[row][mask[row]], len(annotated), moment.duration)
+            predicted = on_clips(saliency[row, :length], len(annotated), moment.duration)
             positive = least <= annotated.T
             self.precision += clip_average_precision(predicted.expand_as(positive), positive).mean(dim=1)
             self.hits += positive[:, :, predicted.argmax()].any(dim=1)

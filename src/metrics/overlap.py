@@ -1,23 +1,21 @@
-"""How ranked windows overlap the annotated ones."""
+"""How ranked moments overlap the annotated ones."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from src.moments import iou
+from src.data.batch import GroundTruth
+from src.moments import RankedMoments, iou
 
 
-def overlaps(windows: Tensor, truth: Tensor) -> Tensor:
-    """IoU of every predicted with every annotated window, computed in double precision.
-
-    Args:
-        windows: (B, K, 2) seconds; NaN rows are no window.
-        truth: (B, W, 2) seconds; NaN rows are no window.
+def overlaps(ranked: RankedMoments, truth: GroundTruth, top: int | None = None) -> Tensor:
+    """IoU of the first `top` moments (None: all) with every annotated window, computed in double precision.
 
     Returns:
-        (B, K, W); -1 where either is no window.
+        (B, K, W); -1 where either is none.
     """
-    every = iou(windows.double()[:, :, None], truth.double()[:, None])
-    absent = windows.isnan().any(dim=-1)[:, :, None] | truth.isnan().any(dim=-1)[:, None]
+    windows, present = ranked.windows[:, :top], ranked.present[:, :top]
+    every = iou(windows.double()[:, :, None], truth.windows.double()[:, None])
+    absent = ~present[:, :, None] | truth.windows.isnan().any(dim=-1)[:, None]
     return torch.where(absent, -1.0, every)

@@ -1,93 +1,73 @@
-"""Recall and overlap of ranked moments. With several annotated windows a query, the best-matching one counts.
-
-Every metric is updated with windows (B, K, 2), best first, truth (B, W, 2), both in seconds with NaN rows for no
-window, and duration (B,) in seconds; its value is in percent.
-"""
+"""Recall and overlap of ranked moments. With several annotated windows a query, the best-matching one counts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
+from src.data.batch import GroundTruth
+from src.metrics.metric import MeanMetric
 from src.metrics.overlap import overlaps
+from src.moments import RankedMoments
 
 
-def hits(windows: Tensor, truth: Tensor, top: int, least_iou: float, strict: bool = False) -> Tensor:
-    """Whether one of the `top` windows reaches the IoU: (B,) bool. `strict` asks for more than `least_iou`.
+def hits(best: Tensor, least_ious: Sequence[float], strict: bool) -> Tensor:
+    """Whether IoUs (B,) reach each of m: (B, len(least_ious)) bool. `strict` asks for more than m.
 
-    >>> windows, truth = torch.tensor([[[0.0, 4.0], [2.0, 6.0]]]), torch.tensor([[[2.0, 6.0]]])
-    >>> hits(windows, truth, top=1, least_iou=0.5), hits(windows, truth, top=2, least_iou=0.5)
-    (tensor([False]), tensor([True]))
+    >>> hits(torch.tensor([0.5, 0.6]), [0.5], strict=False).T, hits(torch.tensor([0.5, 0.6]), [0.5], strict=True).T
+    (tensor([[True, True]]), tensor([[False,  True]]))
     """
-    best = overlaps(windows[:, :top], truth).amax(dim=(1, 2))
-    return best > least_iou if strict else best >= least_iou
+    least = torch.tensor(list(least_ious), dtype=torch.float64, device=best.device)
+    return best[:, None] > least if strict else best[:, None] >= least
 
 
-class _Mean(Metric):
-    """A mean over queries, in percent."""
-
-    full_state_update = False
-    total: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
-
-    def add(self, values: Tensor) -> None:
-        self.total += values.double().sum()
-        self.count += len(values)
-
-    def compute(self) -> Tensor:
-        return 100 * self.total / self.count.clamp(min=1)
-
-
-class RecallAtIoU(_Mean):
-    """R@n, IoU=m: the share of queries of which one of the first n moments has an IoU of at least m.
+class Recall(MeanMetric):
+    """R{n}@{m}: the share of queries of which one of the first n moments has an IoU of at least m.
 
     Args:
-        top: n.
-        least_iou: m.
-        strict: ask for more than m, as some published code does.
+        tops: The n.
+        least_ious: The m.
+        strict: Ask for more than m, as some published code does.
     """
 
-    def __init__(self, top: int, least_iou: float, strict: bool = False) -> None:
-        super().__init__()
-        self.top = top
-        self.least_iou = least_iou
-        self.strict = strict
+    def __init__(self, tops: Sequence[int], least_ious: Sequence[float], strict: bool) -> None:
+        super().__init__([f"R{top}@{m}" for top in tops for m in least_ious])
+        self.tops, self.least_ious, self.strict = tops, least_ious, strict
 
-    def update(self, windows: Tensor, truth: Tensor, duration: Tensor) -> None:
-        self.add(hits(windows, truth, self.top, self.least_iou, self.strict))
+    def values(self, ranked: RankedMoments, truth: GroundTruth) -> tuple[Tensor, None]:
+        best = [overlaps(ranked, truth, top).amax(dim=(1, 2)) for top in self.tops]
+        return torch.cat([hits(each, self.least_ious, self.strict) for each in best], dim=1).double(), None
 
 
-class MeanIoU(_Mean):
+class DiscountedRecall(MeanMetric):
+    """dR1@{m} (Yuan et al. 2021): a hit counts (1 − |Δstart| / T)(1 − |Δend| / T), T the video's duration.
+
+    Args:
+        least_ious: The m.
+        strict: See `Recall`.
+    """
+
+    def __init__(self, least_ious: Sequence[float], strict: bool) -> None:
+        super().__init__([f"dR1@{m}" for m in least_ious])
+        self.least_ious, self.strict = least_ious, strict
+
+    def values(self, ranked: RankedMoments, truth: GroundTruth) -> tuple[Tensor, None]:
+        every = overlaps(ranked, truth, top=1).squeeze(1)
+        best = every.argmax(dim=1)
+        matched = truth.windows.gather(1, best[:, None, None].expand(-1, 1, 2)).squeeze(1)
+        distance = (ranked.windows[:, 0].double() - matched.double()).abs() / truth.duration.double()[:, None]
+        discount = (1 - distance.clamp(max=1)).prod(dim=1)
+        hit = hits(every.amax(dim=1), self.least_ious, self.strict)
+        return torch.where(hit, discount[:, None], 0.0), None
+
+
+class MeanIoU(MeanMetric):
     """mIoU: the mean IoU of the first moment."""
 
-    def update(self, windows: Tensor, truth: Tensor, duration: Tensor) -> None:
-        self.add(overlaps(windows[:, :1], truth).amax(dim=(1, 2)).clamp(min=0))
+    def __init__(self) -> None:
+        super().__init__(["mIoU"])
 
-
-class DiscountedRecall(_Mean):
-    """dR@1, IoU=m (Yuan et al. 2021): a hit counts (1 − |Δstart| / T)(1 − |Δend| / T), T the video's duration.
-
-    Args:
-        least_iou: m.
-        strict: see `RecallAtIoU`.
-    """
-
-    def __init__(self, least_iou: float, strict: bool = False) -> None:
-        super().__init__()
-        self.least_iou = least_iou
-        self.strict = strict
-
-    def update(self, windows: Tensor, truth: Tensor, duration: Tensor) -> None:
-        first = windows[:, :1]
-        best = overlaps(first, truth).squeeze(1).argmax(dim=1)
-        matched = truth.gather(1, best[:, None, None].expand(-1, 1, 2)).squeeze(1)
-        distance = (first.squeeze(1).double() - matched.double()).abs() / duration.double()[:, None]
-        discount = (1 - distance.clamp(max=1)).prod(dim=1)
-        hit = hits(windows, truth, 1, self.least_iou, self.strict)
-        self.add(torch.where(hit, discount, 0.0))
+    def values(self, ranked: RankedMoments, truth: GroundTruth) -> tuple[Tensor, None]:
+        return overlaps(ranked, truth, top=1).amax(dim=(1, 2)).clamp(min=0)[:, None], None

@@ -1,8 +1,8 @@
 """Mergers: how narratives enter the video features (Eq. 4 and Table 5).
 
 A merger maps embedded snippets (B, L, d) and the narratives aligned with them (B, L, d) to snippets (B, L, d), and may
-look at the query (B, Q, d). Its `uses_video` and `uses_narrative` say which of the first two it reads; the other is then
-None, and its store is not needed.
+look at the query (B, Q, d). Its `uses_video` and `uses_narrative` say which of the first two it reads; the other is
+then None, and its store is not needed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class VideoOnly(Merger):
     def __init__(self, dim: int) -> None:
         super().__init__()
 
-    def forward(self, video: Tensor, narrative: Tensor | None, mask: Tensor, query: Tensor, query_mask: Tensor) -> Tensor:
+    def forward(
+        self, video: Tensor, narrative: Tensor | None, mask: Tensor, query: Tensor, query_mask: Tensor
+    ) -> Tensor:
         return video
 
 
@@ -51,7 +53,9 @@ class NarrativeOnly(Merger):
     def __init__(self, dim: int) -> None:
         super().__init__()
 
-    def forward(self, video: Tensor | None, narrative: Tensor, mask: Tensor, query: Tensor, query_mask: Tensor) -> Tensor:
+    def forward(
+        self, video: Tensor | None, narrative: Tensor, mask: Tensor, query: Tensor, query_mask: Tensor
+    ) -> Tensor:
         return narrative
 
 

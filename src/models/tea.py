@@ -79,10 +79,10 @@ class TEA(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         self._report("", self.validation)
 
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> RankedMoments:
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, RankedMoments]:
         ranked: RankedMoments = self(batch.inputs)
         self.tests[dataloader_idx].update(ranked, batch.truth)  # type: ignore[operator]
-        return ranked
+        return {"ranked": ranked}
 
     def on_test_epoch_end(self) -> None:
         for metrics in self.tests:

@@ -12,7 +12,8 @@ from src.data.narratives import parse, to_line
 from src.data.records import Narratives
 from src.errors import UserError
 from src.narrators.build import build_narrator
-from src.narrators.narrator import Failure, Item, Narrator, Outcome, Reading
+from src.narrators.narrator import Failure, Narrator, Outcome, Reading
+from src.videos.collection import Item
 
 
 def cluster_outcomes(

@@ -10,7 +10,8 @@ from typing import Any
 from src.data.caption_formats import read_captions
 from src.data.records import Narratives
 from src.errors import UserError
-from src.narrators.narrator import Failure, Item, Outcome, Reading
+from src.narrators.narrator import Failure, Outcome, Reading
+from src.videos.collection import Item
 
 
 class ImportedNarrator:

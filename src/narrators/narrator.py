@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from src.data.records import Narratives
 from src.errors import UserError
+from src.videos.collection import Item
 from src.videos.frames import Backend
-
-
-class Item(NamedTuple):
-    """A video of the collection: its id, and its file (None if there is none)."""
-
-    video: str
-    path: Path | None
 
 
 class Failure(NamedTuple):

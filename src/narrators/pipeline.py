@@ -14,7 +14,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from src.data.records import Narratives
 from src.errors import UserError
-from src.narrators.narrator import Failure, Item, NarrationError, Outcome, Reading
+from src.narrators.narrator import Failure, NarrationError, Outcome, Reading
+from src.videos.collection import Item
 from src.videos.frames import Frame, Pixels, read_frames
 
 T = TypeVar("T")

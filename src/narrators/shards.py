@@ -13,7 +13,7 @@ from src.data.records import Narratives
 from src.errors import UserError
 from src.files import whole
 from src.narrators.journal import differences, failures_file, read_failures
-from src.narrators.narrator import Item
+from src.videos.collection import Item
 
 
 class Shard(NamedTuple):

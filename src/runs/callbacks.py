@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from src.data.batch import Batch
-from src.models.network import TEA
+from src.models.tea import TEA
 from src.runs.checkpoints import LAST, PREVIOUS
 from src.runs.predictions import Prediction, to_predictions, write_predictions
 
@@ -40,7 +40,7 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         split = pl_module.test_splits[dataloader_idx]
-        self.predictions.setdefault(split, []).extend(to_predictions(outputs, batch.truth.moments))
+        self.predictions.setdefault(split, []).extend(to_predictions(outputs["ranked"], batch.truth.moments))
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         moments = {name: dataset.moments for name, dataset in trainer.datamodule.tests.items()}  # type: ignore[attr-defined]

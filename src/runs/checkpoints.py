@@ -19,6 +19,7 @@ BEST = Path("checkpoints/best.ckpt")
 LAST, PREVIOUS = Path("checkpoints/last.ckpt"), Path("checkpoints/previous.ckpt")
 """Where it holds its two newest states of training."""
 
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this project, tensors on the CPU.
 
@@ -37,8 +38,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a checkpoint of this project")
     if "configuration" not in checkpoint:
         raise UserError(
-            f"{path} carries no configuration that this version reads: one of an earlier version is evaluated with that "
-            "version, or trained again"
+            f"{path} carries no configuration that this version reads: evaluate one of an earlier version with that "
+            "version, or train it again"
         )
     return checkpoint
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from src.data.records import Moment
 from src.errors import UserError
-from src.models.predictor import RankedMoments
+from src.moments import RankedMoments
 
 Scored = tuple[float, float, float]
 
@@ -39,27 +39,40 @@ class Prediction:
     saliency: tuple[float, ...] = ()
 
 
-def to_predictions(ranked: RankedMoments, moments: Sequence[Moment], lengths: Tensor) -> list[Prediction]:
-    """The predictions of a batch. `lengths` (B,) are the snippets that each saliency has."""
+def to_predictions(ranked: RankedMoments, moments: Sequence[Moment]) -> list[Prediction]:
+    """The predictions of a batch, whose queries are `moments`."""
     saliency = ranked.saliency.float().cpu() if ranked.saliency is not None else None
-    rows = torch.cat((ranked.windows, ranked.scores[..., None]), dim=-1).cpu()
+    rows = torch.cat((ranked.windows, ranked.scores[..., None]), dim=-1).tolist()
+    counts, lengths = ranked.counts.tolist(), ranked.lengths.tolist()
     return [
         Prediction(
             moment.query_id,
-            tuple((start, end, score) for start, end, score in windows.tolist() if not math.isnan(start)),
-            tuple(saliency[i, : int(lengths[i])].tolist()) if saliency is not None else (),
+            tuple((start, end, score) for start, end, score in rows[i][: counts[i]]),
+            tuple(saliency[i, : lengths[i]].tolist()) if saliency is not None else (),
         )
-        for i, (moment, windows) in enumerate(zip(moments, rows, strict=True))
+        for i, moment in enumerate(moments)
     ]
 
 
-def padded(predictions: Sequence[Prediction]) -> Tensor:
-    """The windows of predictions as one tensor (B, K, 2), NaN where one has fewer, as metrics take them."""
+def to_ranked(predictions: Sequence[Prediction]) -> RankedMoments:
+    """Predictions as metrics take them. One without saliency has `lengths` 0."""
+
+    def padded(rows: Sequence[Sequence[float]], width: int, fill: float) -> Tensor:
+        return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows])
+
     most = max(len(prediction.windows) for prediction in predictions)
-    rows = torch.full((len(predictions), most, 2), torch.nan)
-    for row, prediction in zip(rows, predictions, strict=True):
-        row[: len(prediction.windows)] = torch.tensor([window[:2] for window in prediction.windows])
-    return rows
+    starts, ends, scores = (
+        padded([[window[side] for window in prediction.windows] for prediction in predictions], most, fill)
+        for side, fill in ((0, 0.0), (1, 0.0), (2, -torch.inf))
+    )
+    longest = max(len(prediction.saliency) for prediction in predictions)
+    return RankedMoments(
+        windows=torch.stack((starts, ends), dim=-1),
+        scores=scores,
+        counts=torch.tensor([len(prediction.windows) for prediction in predictions]),
+        saliency=padded([prediction.saliency for prediction in predictions], longest, 0.0) if longest else None,
+        lengths=torch.tensor([len(prediction.saliency) for prediction in predictions]),
+    )
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction], moments: Sequence[Moment], split: str) -> None:

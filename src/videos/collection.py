@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from src.errors import UserError
-from src.narrators.narrator import Item
+
+
+class Item(NamedTuple):
+    """A video of the collection: its id, and its file (None if there is none)."""
+
+    video: str
+    path: Path | None
+
 
 # What a video file may be called. One that holds something else is a failure, which is reported.
 SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts", ".3gp"})

@@ -61,6 +61,22 @@ def read_frames(path: Path, interval: float, backend: Backend, longest: int) -> 
     Raises:
         UserError: the file cannot be read, holds no frames, is cut off, or is damaged in between.
     """
+    video = _opened(path, backend)
+    times, indices = sample(video.starts, video.end, interval)
+    for time, index, pixels in zip(times, indices, video.decode(indices), strict=True):
+        yield Frame(time, float(video.starts[index]), _shrink(pixels, longest))
+
+
+def duration_of(path: Path) -> float:
+    """The seconds from a video's first frame to the end of its last.
+
+    Raises:
+        UserError: as `read_frames`.
+    """
+    return _opened(path, "pyav").end
+
+
+def _opened(path: Path, backend: Backend) -> Video:
     if not path.is_file():
         raise UserError(f"no file {path}")
     if path.stat().st_size == 0:
@@ -69,9 +85,7 @@ def read_frames(path: Path, interval: float, backend: Backend, longest: int) -> 
     video: Video = _BACKENDS[backend](path) if container in _DECORD_FINDS else PyAvVideo(path)
     if stated - video.end > _LOST_SECONDS:
         raise UserError(f"{path} is cut off: its frames end at {video.end:.1f} s of {stated:.1f} s")
-    times, indices = sample(video.starts, video.end, interval)
-    for time, index, pixels in zip(times, indices, video.decode(indices), strict=True):
-        yield Frame(time, float(video.starts[index]), _shrink(pixels, longest))
+    return video
 
 
 def sample(starts: NDArray[np.float64], end: float, interval: float) -> tuple[list[float], list[int]]:

@@ -14,7 +14,7 @@ from src.commands.features import features
 from src.commands.prepare import make_stores
 from src.data.store import Store
 from src.errors import UserError
-from src.features.computed import Videos
+from src.features.computed import Computed
 from src.features.extractor import Frames
 from src.features.pixels import CHANNELS, Pixels
 from src.playroom.generation import generate
@@ -35,7 +35,7 @@ class Mean:
 
 
 def layout(videos: Path, seconds: float = 1.0, dim: int = 4, batch_size: int = 2, longest: int = 64) -> Videos:
-    return Videos(str(videos), Mean(), dim, seconds, batch_size, "decord", longest)
+    return Computed(str(videos), Mean(), dim, seconds, batch_size, "decord", longest)
 
 
 def test_each_snippet_is_made_of_its_own_frames(videos: Path) -> None:
@@ -69,7 +69,7 @@ def test_what_does_not_fit_is_said(videos: Path) -> None:
 
 def test_pixels_tell_colour_and_motion_and_where(videos: Path) -> None:
     extractor = Pixels(rows=6, columns=8, frames=4, cell=8)
-    features = Videos(str(videos), extractor, 48 * CHANNELS, 1.0, 16, "decord", 256)("three")
+    features = Computed(str(videos), extractor, 48 * CHANNELS, 1.0, 16, "decord", 256)("three")
     red, blue, flicker = features.reshape(3, 48, CHANNELS)
     assert (red[:, 0] > 0.6).all()
     assert (blue[:, 2] > 0.6).all()

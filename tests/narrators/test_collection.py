@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from src.errors import UserError
-from src.narrators.narrator import Item
-from src.videos.collection import collect
+from src.narrators.narrator import
+from src.videos.collection import Item, collect
 
 
 @pytest.fixture

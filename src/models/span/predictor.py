@@ -93,8 +93,8 @@ class SpanSettings:
     highlight_end: losses.HighlightEnd
     ranking_iou: tuple[float, float]
     most_overlap: float
-    supervise: Literal["fused", "video", "both"] = "fused"
-    paragraph_highlight: bool = True
+    supervise: Literal["fused", "video", "both"]
+    paragraph_highlight: bool
     ranking: bool = True
 
     def build(self) -> SpanPredictor:
