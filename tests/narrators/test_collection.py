@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from src.errors import UserError
-from src.narrators.narrator import
 from src.videos.collection import Item, collect
 
 
