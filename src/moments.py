@@ -59,6 +59,9 @@ class RankedMoments:
 def iou(first: Tensor, second: Tensor) -> Tensor:
     """Temporal intersection over union of (start, end) pairs.
 
+    >>> iou(torch.tensor([[0.0, 4.0], [4.0, 6.0]]), torch.tensor([2.0, 6.0]))
+    tensor([0.3333, 0.5000])
+
     Args:
         first: (..., 2), start <= end.
         second: (..., 2), broadcast against `first`.
@@ -103,6 +106,9 @@ def snippets_to_seconds(snippets: Tensor, length: Tensor | int, duration: Tensor
 
 def seconds_to_snippets(window: tuple[float, float], length: int, duration: float) -> tuple[int, int]:
     """The inclusive (first, last) snippets whose seconds overlap `window` most; the first in row order on a tie.
+
+    >>> seconds_to_snippets((2.2, 5.9), length=10, duration=20.0)  # snippets of two seconds
+    (1, 2)
 
     Args:
         window: (start, end) in seconds, 0 <= start < end <= duration.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.data.store import check_values
-from src.errors import UserError
+from src.errors import UserError, reason
 
 Features = NDArray[np.float32]
 
@@ -178,8 +178,7 @@ def _load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
         with loaded:
             return dict(loaded)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it is empty"
-        raise UserError(f"{path} cannot be read as an array: {reason}") from error
+        raise UserError(f"{path} cannot be read as an array: {reason(error)}") from error
 
 
 def _check(where: Path | str, features: NDArray[Any], dim: int) -> Features:

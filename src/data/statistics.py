@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from src.data.records import Moment
 from src.data.splits import Split, load_split, split_names
+from src.tables import plain
 from src.text.tokens import words
 
 
@@ -53,13 +54,8 @@ def rows(data: DictConfig) -> list[Row]:
 def table(data: DictConfig) -> str:
     """The rows as a plain text table, under the data set's title."""
     header = ("split", "#video", "#moment", "moment (s)", "video (s)", "query (words)", "vocabulary", "query example")
-    cells = [header, *(_cells(row) for row in rows(data))]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(header) - 1)]
-    lines = []
-    for name, *numbers, example in cells:
-        aligned = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *aligned, example]))
-    return "\n".join([data.title, *lines])
+    lines = [header, *(_cells(row) for row in rows(data))]
+    return "\n".join([data.title, plain(lines, left=(0, len(header) - 1))])
 
 
 @dataclass(frozen=True)

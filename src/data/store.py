@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import trange
 
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.files import whole
 
 FEATURES = "features"
@@ -169,8 +169,9 @@ class Store:
         except FileNotFoundError as error:
             raise UserError(f"no store at {path}: make it with python -m src.prepare") from error
         except (OSError, RuntimeError, KeyError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{path} is damaged or not a store ({reason}): delete it and make it again") from error
+            raise UserError(
+                f"{path} is damaged or not a store ({reason(error)}): delete it and make it again"
+            ) from error
         self._index = {key: position for position, key in enumerate(keys)}
         self._arrays: dict[str, NDArray[Any]] = {}
         self._map: mmap.mmap | None = None

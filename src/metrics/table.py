@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from src.tables import plain
+
 
 def table(values: Mapping[str, float]) -> str:
     """Metrics named [test/]ROW/METRIC as a plain table, a line a row and a column a metric."""
@@ -12,11 +14,8 @@ def table(values: Mapping[str, float]) -> str:
         row, metric = name.removeprefix("test/").rsplit("/", 1)
         cells.setdefault(row, {})[metric] = value
     columns = list(dict.fromkeys(metric for row in cells.values() for metric in row))
-    width = max([5, *map(len, cells)])
-    lines = ["split".ljust(width) + "".join(column.rjust(max(9, len(column) + 2)) for column in columns)]
-    for row, metrics in cells.items():
-        numbers = (
-            (f"{metrics[column]:.2f}" if column in metrics else "").rjust(max(9, len(column) + 2)) for column in columns
-        )
-        lines.append(row.ljust(width) + "".join(numbers))
-    return "\n".join(lines)
+    lines = [
+        [row, *(f"{metrics[column]:.2f}" if column in metrics else "" for column in columns)]
+        for row, metrics in cells.items()
+    ]
+    return plain([["split", *columns], *lines], least=7)

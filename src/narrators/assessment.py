@@ -24,6 +24,7 @@ from src.errors import UserError
 from src.files import whole
 from src.narrators.quality import Closeness, Grounding, Variety, cosine, ground, mentions, variety
 from src.places import Places
+from src.tables import pipes
 from src.text.encoder import TextEncoder
 
 _log = logging.getLogger(__name__)
@@ -103,23 +104,30 @@ def _closeness(moments: Sequence[Moment], narratives: Store, encoder: TextEncode
 def _table(rows: Sequence[Variety] | Sequence[Grounding]) -> str:
     """Rows under the names of their fields, as Markdown."""
     names = [field.name for field in fields(rows[0])]
-    lines = [names, ["---"] * len(names), *([_cell(value) for value in asdict(row).values()] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return pipes([names, *([_cell(value) for value in asdict(row).values()] for row in rows)]) + "\n"
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.4f}"
-    return str(value)
+    if _missing(value):
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _write(target: Path, held: Variety, grounding: Sequence[Grounding], cfg: DictConfig) -> None:
-    content: dict[str, Any] = {"narratives": asdict(held)}
+    content: dict[str, Any] = {"narratives": _numbers(held)}
     if grounding:
         content["data"] = cfg.data.name
         content["text"] = cfg.text.name
-        content["queries"] = [asdict(row) for row in grounding]
-    # JSON knows no NaN: a share of nothing is null there.
-    text = json.dumps(content, indent=2).replace("NaN", "null")
+        content["queries"] = [_numbers(row) for row in grounding]
+    text = json.dumps(content, indent=2, allow_nan=False)
     with whole(target) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _numbers(row: Variety | Grounding) -> dict[str, Any]:
+    """The fields of a row by name; None for a share of nothing, because JSON knows no NaN."""
+    return {name: None if _missing(value) else value for name, value in asdict(row).items()}
+
+
+def _missing(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

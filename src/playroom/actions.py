@@ -16,7 +16,19 @@ _MARGIN = 8.0  # pixels that figures keep from the edge of the frame
 _SILL = 72.0  # row on which a figure in the doorway stands
 
 
-def next_action(world: World, me: Figure) -> Action:
+def play(world: World) -> Iterator[None]:
+    """Let time pass: the figures of `world` act, and it is the world at each frame."""
+    while world.now < world.seconds:
+        for figure in world.figures:
+            if figure.action is None:
+                figure.action = _next_action(world, figure)
+            if next(figure.action, world) is world:
+                figure.action = None
+        yield
+        world.frame += 1
+
+
+def _next_action(world: World, me: Figure) -> Action:
     """What a figure does next: one of the things that it can do now, or waiting."""
     me.rest()
     if not me.present:

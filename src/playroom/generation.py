@@ -18,6 +18,7 @@ import av
 from tqdm import tqdm
 
 from src.errors import UserError
+from src.playroom.actions import play
 from src.playroom.drawing import draw
 from src.playroom.splits import Video, make_video, split_sizes, world_of
 from src.playroom.world import FPS, HEIGHT, WIDTH
@@ -115,7 +116,7 @@ def encode(seed: int, name: str) -> bytes:
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "20", "threads": "1"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for _ in world.frames():
+        for _ in play(world):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(draw(world), format="rgb24")))
         container.mux(stream.encode())
     return file.getvalue()

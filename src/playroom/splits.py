@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
+from src.playroom.actions import play
 from src.playroom.language import NOVEL_PAIRS, WHAT, WHO, Naming, Sentence, sentences
 from src.playroom.world import Event, World, new_world
 
@@ -64,7 +65,7 @@ def make_video(seed: int, split: str, number: int) -> Video:
     while True:
         name = f"{split}_{number:04d}" + (f"_{attempt}" if attempt else "")
         world = world_of(seed, name)
-        for _ in world.frames():
+        for _ in play(world):
             pass
         queries = ask(world, split, Random(f"queries/{seed}/{name}"))
         if queries:

@@ -122,19 +122,6 @@ class World:
         yield
         self.taken.discard(what)
 
-    def frames(self) -> Iterator[None]:
-        """Let time pass: `self` is the world at each frame."""
-        from src.playroom.actions import next_action
-
-        while self.now < self.seconds:
-            for figure in self.figures:
-                if figure.action is None:
-                    figure.action = next_action(self, figure)
-                if next(figure.action, self) is self:
-                    figure.action = None
-            yield
-            self.frame += 1
-
 
 def new_world(chance: Random) -> World:
     """A room of 20 to 60 seconds with two or three figures and four or five things, as `chance` has it."""

@@ -7,19 +7,20 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
+from typing import Any
 
-import matplotlib
 import numpy as np
 from cycler import cycler
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
 from numpy.typing import NDArray
 
 from src.reporting.tables import Table
 from src.runs.reading import Run
 
-matplotlib.use("svg")
-matplotlib.rcParams |= {
+_STYLE: dict[RcKeyType, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -34,6 +35,7 @@ matplotlib.rcParams |= {
 _SIZE = (4.6, 2.8)
 
 
+@rc_context(_STYLE)
 def learning_curves(variants: Mapping[str, Sequence[Run]], metric: str) -> str | None:
     """Validation metric by epoch, the mean over seeds; None where no run logged it."""
     figure, axes = _empty("epoch", f"val {metric}")
@@ -56,6 +58,7 @@ def _curve(run: Run, name: str) -> dict[int, float]:
     return values
 
 
+@rc_context(_STYLE)
 def iou_histogram(ious: Mapping[str, NDArray[np.float64]]) -> str:
     """Share of queries by the IoU of the first moment."""
     figure, axes = _empty("IoU of the first moment", "queries, %")
@@ -66,6 +69,7 @@ def iou_histogram(ious: Mapping[str, NDArray[np.float64]]) -> str:
     return _svg(figure)
 
 
+@rc_context(_STYLE)
 def recall_by(
     label: str, where: NDArray[np.float64], ious: Mapping[str, NDArray[np.float64]], least_iou: float = 0.5
 ) -> str:
@@ -80,6 +84,7 @@ def recall_by(
     return _svg(figure)
 
 
+@rc_context(_STYLE)
 def bars(table: Table, metric: str) -> str:
     """A metric of every variant on every split, with its standard deviation over seeds."""
     splits = [split for split, name in table.columns if name == metric]
@@ -96,6 +101,7 @@ def bars(table: Table, metric: str) -> str:
     return _svg(figure)
 
 
+@rc_context(_STYLE)
 def sweep(runs: Sequence[Run], key: str, metric: str, splits: Sequence[str]) -> str:
     """A metric against a numeric setting, the mean over seeds and its standard deviation."""
     figure, axes = _empty(key.rsplit(".", 1)[-1], metric)

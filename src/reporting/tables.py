@@ -9,6 +9,7 @@ from statistics import mean, stdev
 from typing import NamedTuple
 
 from src.runs.reading import Run
+from src.tables import pipes
 
 
 class Cell(NamedTuple):
@@ -106,10 +107,7 @@ def markdown(table: Table, gains: Gains) -> str:
                 bracket = f" ({gain:+.1f})" if gain is not None else ""
                 numbers.append(_bold(cells.get(column), "**", "**") + bracket)
             lines.append([split, variant, *numbers])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = "|".join(["", *("-" * (width + 2) for width in widths), ""])
-    head, *body = ("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
-    return "\n".join([head, rule, *body]) + "\n"
+    return pipes(lines) + "\n"
 
 
 def latex(table: Table) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from src.errors import UserError
+from src.errors import UserError, reason
 
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
 Backend = Literal["decord", "pyav"]
@@ -139,7 +139,7 @@ class DecordVideo:
             try:
                 frames = self._reader.get_batch(remaining[:at_once]).asnumpy()
             except Exception as error:
-                raise _damaged(self._path, self.starts[remaining[0]], error) from error
+                raise _damaged(self._path, self.starts[remaining[0]], reason(error)) from error
             yield from frames
             remaining = remaining[at_once:]
             at_once = max(1, min(32, _CHUNK_BYTES // frames[0].nbytes))
@@ -195,7 +195,7 @@ class PyAvVideo:
                     if position == len(indices):
                         return
             except av.FFmpegError as error:
-                raise _damaged(self._path, self.starts[indices[position]], error) from error
+                raise _damaged(self._path, self.starts[indices[position]], reason(error)) from error
         raise _damaged(self._path, self.starts[indices[position]], "the frames end there")
 
 
@@ -227,13 +227,9 @@ def _shrink(pixels: Pixels, longest: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
 
 
-def _unreadable(path: Path, error: object) -> UserError:
-    return UserError(f"{path} cannot be read as a video ({_first_line(error)})")
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} cannot be read as a video ({reason(error)[:200]})")
 
 
-def _damaged(path: Path, second: float, error: object) -> UserError:
-    return UserError(f"{path} is damaged at {second:.1f} s ({_first_line(error)})")
-
-
-def _first_line(error: object) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+def _damaged(path: Path, second: float, why: str) -> UserError:
+    return UserError(f"{path} is damaged at {second:.1f} s ({why[:200]})")
