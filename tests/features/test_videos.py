@@ -34,7 +34,7 @@ class Mean:
         return np.concatenate((colours, np.full((len(snippets), 1), snippets.shape[1])), axis=1).astype(np.float32)
 
 
-def layout(videos: Path, seconds: float = 1.0, dim: int = 4, batch_size: int = 2, longest: int = 64) -> Videos:
+def layout(videos: Path, seconds: float = 1.0, dim: int = 4, batch_size: int = 2, longest: int = 64) -> Computed:
     return Computed(str(videos), Mean(), dim, seconds, batch_size, "decord", longest)
 
 

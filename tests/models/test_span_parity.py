@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.data.batch import Batch
+from src.data.batch import GroundTruth, Inputs
 from src.data.records import Moment
+from src.models.predictor import Streams
 from src.models.span import losses
 from src.models.span.decode import best_spans
-from src.models.span.predictor import Embedding, SpanOutput, SpanPredictor
+from src.models.span.predictor import Embedding, SpanOutput, SpanSettings
 from tests.models.published import convert, is_predictor, ours
 
 
@@ -34,14 +35,26 @@ class Golden:
         self.query_mask = self.input["word_ids"] != 0
 
         hidden = len(self.weight["video_affine.linear.conv1d.weight"])
-        self.predictor = SpanPredictor(
-            hidden, 8, 0.0, "trilinear", 1, float(self.input["highlight_lambda"]), float(self.input["extend"]),
-            "published", (float(self.input["min_iou"]), float(self.input["max_iou"])), 0.5,
-        )  # fmt: skip
+        self.predictor = SpanSettings(
+            hidden=hidden,
+            heads=8,
+            dropout=0.0,
+            similarity="trilinear",
+            ranking_layers=sum(
+                name.startswith("ranker.encoders.") and name.endswith(".weight") for name in self.weight
+            ),
+            highlight_weight=float(self.input["highlight_lambda"]),
+            highlight_extend=float(self.input["extend"]),
+            highlight_end="published",
+            ranking_iou=(float(self.input["min_iou"]), float(self.input["max_iou"])),
+            most_overlap=0.5,
+            supervise="fused",
+            paragraph_highlight=True,
+        ).build()
         self.predictor.load_state_dict(convert(self.weight))
-        self.video = self._embedding("video_affine")(self.input["video"], self.mask)
+        self.video = self._embedding("video_affine")(self.input["video"], self.mask, self.inputs())
         table = torch.cat([self.weight[f"embedding_net.word_emb.{kind}_vec"] for kind in ("pad", "unk", "glove")])
-        self.query = self._embedding("embedding_net")(table[self.input["word_ids"]], self.query_mask)
+        self.query = self._embedding("embedding_net")(table[self.input["word_ids"]], self.query_mask, self.inputs())
 
     def _embedding(self, name: str) -> Embedding:
         weight = self.weight[f"{name}.linear.conv1d.weight"].squeeze(-1)
@@ -50,10 +63,24 @@ class Golden:
         return embedding
 
     def run(self) -> SpanOutput:
-        output: SpanOutput = self.predictor(self.video, self.mask, self.query, self.query_mask)
+        output: SpanOutput = self.predictor(
+            Streams(self.video, self.mask, self.query, self.query_mask, self.inputs(), progress=1.0)
+        )
         return output
 
-    def batch(self) -> Batch:
+    def inputs(self) -> Inputs:
+        return Inputs(
+            video=self.input["video"],
+            narrative=None,
+            snippet_mask=self.mask,
+            query=self.query_mask[..., None].float(),
+            query_mask=self.query_mask,
+            unknown=torch.zeros_like(self.query_mask),
+            sentences=["a query"] * len(self.mask),
+            duration=self.input["duration"],
+        )
+
+    def truth(self) -> GroundTruth:
         target = torch.stack((self.input["start_index"], self.input["end_index"]), dim=1)
         length, duration = self.input["video_length"], self.input["duration"]
         windows = torch.stack((target[:, 0], target[:, 1] + 1), dim=1) * (duration / length)[:, None]
@@ -61,19 +88,7 @@ class Golden:
             Moment(str(i), str(i), "a query", ((float(s), float(e)),), float(d))
             for i, ((s, e), d) in enumerate(zip(windows, duration, strict=True))
         ]
-        unknown = torch.zeros_like(self.query_mask)
-        return Batch(
-            moments=moments,
-            video=self.video,
-            narrative=None,
-            snippet_mask=self.mask,
-            query=self.query,
-            query_mask=self.query_mask,
-            unknown=unknown,
-            target=target,
-            windows=windows[:, None],
-            duration=duration,
-        )
+        return GroundTruth(moments=moments, windows=windows[:, None], target=target, duration=duration)
 
 
 @pytest.fixture(scope="module", params=["emb_small", "emb_paper"])
@@ -119,7 +134,7 @@ def test_outputs_agree(golden: Golden) -> None:
 def test_losses_and_gradients_agree(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(losses, "threshold", lambda progress: float(golden.input["threshold"]))
     golden.predictor.zero_grad()
-    terms = golden.predictor.losses(golden.run(), golden.batch(), 0.0)
+    terms = golden.predictor.losses(golden.run(), golden.inputs(), golden.truth(), 0.0)
     total = torch.stack(list(terms.values())).sum()
     total.backward()
 
@@ -156,10 +171,14 @@ def test_a_sample_is_the_same_alone_and_in_any_batch(golden: Golden) -> None:
     for i, length in enumerate(golden.input["video_length"].tolist()):
         words = int(golden.query_mask[i].sum())
         alone: SpanOutput = golden.predictor(
-            golden.video[i : i + 1, :length],
-            golden.mask[i : i + 1, :length],
-            golden.query[i : i + 1, :words],
-            golden.query_mask[i : i + 1, :words],
+            Streams(
+                golden.video[i : i + 1, :length],
+                golden.mask[i : i + 1, :length],
+                golden.query[i : i + 1, :words],
+                golden.query_mask[i : i + 1, :words],
+                golden.inputs(),
+                progress=1.0,
+            )
         )
         assert alone.ranking is not None
         for side in ("start", "end"):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from src.data.batch import collate
-from src.models.match import CosineMatch, standardised_cosine
+from src.data.similarity import standardised_cosine
+from src.models.match import CosineMatch
 from src.models.mergers import Add, ConcatMLP, CrossAttention, Merger, NarrativeOnly, VideoOnly
-from src.models.network import Network, parameter_groups
+from src.models.network import Network
 from src.models.paragraph import ParagraphQuery
-from src.models.span.predictor import SpanOutput, SpanPredictor
+from src.models.predictor import Streams
+from src.models.span.predictor import SpanOutput, SpanPredictor, SpanSettings
+from src.models.tea import parameter_groups
 from tests.models.samples import sample
 
 VIDEO, TEXT, HIDDEN = 12, 10, 16
@@ -25,15 +29,29 @@ MERGERS = {
 }
 
 
-def predictor() -> SpanPredictor:
-    return SpanPredictor(HIDDEN, 4, 0.2, "bilinear", 1, 5.0, 0.1, "paper", (0.3, 0.7), 0.5)
+def predictor(supervise: str = "fused") -> SpanPredictor:
+    settings = SpanSettings(
+        hidden=HIDDEN,
+        heads=4,
+        dropout=0.2,
+        similarity="bilinear",
+        ranking_layers=1,
+        highlight_weight=5.0,
+        highlight_extend=0.1,
+        highlight_end="paper",
+        ranking_iou=(0.3, 0.7),
+        most_overlap=0.5,
+        supervise=supervise,  # type: ignore[arg-type]
+        paragraph_highlight=True,
+    )
+    return settings.build()
 
 
 def network(merger: Merger, paragraph: bool = True, supervise: str = "fused") -> Network:
-    span = predictor()
+    span = predictor(supervise)
     branch = None
     if paragraph:
-        branch = ParagraphQuery(span, CosineMatch(HIDDEN), TEXT, 0.5, supervise, True)  # type: ignore[arg-type]
+        branch = ParagraphQuery(span, CosineMatch(HIDDEN), TEXT, 0.5)
     return Network(span, merger, branch, CosineMatch(HIDDEN), VIDEO if merger.uses_video else None, TEXT)
 
 
@@ -43,7 +61,7 @@ def test_every_composition_learns_with_all_its_weights(name: str, paragraph: boo
     torch.manual_seed(0)
     net = network(MERGERS[name](), paragraph)
     batch = collate([sample(1, 20, 5), sample(2, 9, 3)])
-    loss = torch.stack(list(net.predictor.losses(net(batch), batch, 0.2).values())).sum()
+    loss = torch.stack(list(net.predictor.losses(net(batch.inputs), batch.inputs, batch.truth, 0.2).values())).sum()
     loss.backward()
     assert loss.isfinite()
     for parameter_name, parameter in net.named_parameters():
@@ -56,13 +74,13 @@ def test_a_sample_is_the_same_alone_and_in_any_batch(name: str) -> None:
     torch.manual_seed(0)
     net = network(MERGERS[name]()).eval()
     samples = [sample(1, 33, 7), sample(2, 1, 1), sample(3, 128, 2), sample(4, 17, 12)]
-    together: SpanOutput = net(collate(samples))
+    together: SpanOutput = net(collate(samples).inputs)
     for i, one in enumerate(samples):
-        alone: SpanOutput = net(collate([one]))
+        alone: SpanOutput = net(collate([one]).inputs)
         for side in ("start", "end"):
             torch.testing.assert_close(
                 getattr(alone.boundaries, side)[0],
-                getattr(together.boundaries, side)[i, : one.length],
+                getattr(together.boundaries, side)[i, : one.sample.length],
                 atol=1e-5,
                 rtol=0,
             )
@@ -71,17 +89,16 @@ def test_a_sample_is_the_same_alone_and_in_any_batch(name: str) -> None:
 def test_fused_scores_are_the_weighted_sum_of_both_branches() -> None:
     torch.manual_seed(0)
     net = network(ConcatMLP(HIDDEN, 0.2)).eval()
-    batch = collate([sample(1, 20, 5), sample(2, 9, 3)])
+    batch = collate([sample(1, 20, 5), sample(2, 9, 3)]).inputs
     fused: SpanOutput = net(batch)
     branch, net.paragraph = net.paragraph, None
     assert branch is not None
     video: SpanOutput = net(batch)
     words = torch.where(batch.unknown[..., None], net.unknown_word, batch.query)
+    inputs = replace(batch, query=words)
+    narrative, query = branch.embed_narrative(inputs), branch.embed_query(words, batch.query_mask, inputs)
     paragraph: SpanOutput = branch.network(
-        branch.embed_narrative(batch.narrative, batch.snippet_mask, words, batch.query_mask),
-        batch.snippet_mask,
-        branch.embed_query(words, batch.query_mask),
-        batch.query_mask,
+        Streams(narrative, batch.snippet_mask, query, batch.query_mask, inputs, progress=1.0)
     )
     expected = video.boundaries.start.exp() + 0.5 * paragraph.boundaries.start.exp()
     torch.testing.assert_close(fused.boundaries.start.exp() * 1.5, expected)
@@ -94,9 +111,9 @@ def test_eq_15_supervises_what_it_is_told_to() -> None:
     counts = {}
     for supervise in ("fused", "video", "both"):
         net = network(Add(HIDDEN), supervise=supervise)
-        output: SpanOutput = net(batch)
+        output: SpanOutput = net(batch.inputs)
         counts[supervise] = len(output.supervised)
-        terms = net.predictor.losses(output, batch, 0.0)
+        terms = net.predictor.losses(output, batch.inputs, batch.truth, 0.0)
         gradient = torch.autograd.grad(
             terms["localisation"], net.paragraph.embed_narrative.embedding.linear.weight, allow_unused=True
         )[0]  # type: ignore[union-attr]
@@ -107,8 +124,8 @@ def test_eq_15_supervises_what_it_is_told_to() -> None:
 def test_decoded_moments_lie_in_the_video_and_do_not_crowd() -> None:
     torch.manual_seed(0)
     net = network(ConcatMLP(HIDDEN, 0.2)).eval()
-    batch = collate([sample(1, 40, 5), sample(2, 2, 3)])
-    ranked = net.predictor.decode(net(batch), batch, top=5)
+    batch = collate([sample(1, 40, 5), sample(2, 2, 3)]).inputs
+    ranked = net.rank(batch, top=5)
     assert ranked.windows.shape == (2, 5, 2)
     first = ranked.windows[0]
     assert (first[:, 0] < first[:, 1]).all()
@@ -116,7 +133,10 @@ def test_decoded_moments_lie_in_the_video_and_do_not_crowd() -> None:
     assert (first <= batch.duration[0]).all()
     assert (ranked.scores[0].diff() <= 0).all()
     # Two snippets have three spans, of which the wide one overlaps the others by half: at most three are left.
-    assert ranked.windows[1].isnan().any(dim=1).sum() >= 2
+    assert ranked.counts[1] <= 3
+    assert ranked.present.sum(dim=1).tolist() == ranked.counts.tolist()
+    assert (ranked.scores[1, ranked.counts[1] :] == -math.inf).all()
+    assert (ranked.windows[1, ranked.counts[1] :] == 0).all()
 
 
 def test_vectors_are_not_decayed() -> None:
@@ -129,7 +149,7 @@ def test_vectors_are_not_decayed() -> None:
 
 
 def test_the_match_is_standardised_over_the_valid_snippets() -> None:
-    batch = collate([sample(1, 20, 5), sample(2, 9, 3)])
+    batch = collate([sample(1, 20, 5), sample(2, 9, 3)]).inputs
     assert batch.narrative is not None
     match = standardised_cosine(batch.narrative, batch.snippet_mask, batch.query, batch.query_mask)
     for row, length in zip(match, (20, 9), strict=True):

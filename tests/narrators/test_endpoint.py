@@ -18,13 +18,13 @@ import pytest
 from hydra.utils import instantiate
 from PIL import Image
 
-from src.videos.collection import Item
 from src.commands.narrate import narrate
 from src.data.narratives import read_narratives
 from src.errors import UserError
 from src.narrators.endpoint import EndpointNarrator
 from src.narrators.journal import failures_file
 from src.narrators.narrator import Failure, NarrationError
+from src.videos.collection import Item
 from src.videos.frames import Pixels
 from tests.compose import compose
 from tests.narrators import servers

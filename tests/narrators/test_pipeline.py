@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from src.videos.collection import Item
 from src.data.records import Narratives
 from src.errors import UserError
 from src.narrators import pipeline
 from src.narrators.narrator import Failure, NarrationError, Outcome, Reading
+from src.videos.collection import Item
 from src.videos.frames import Frame, Pixels, read_frames
 from tests.narrators.colours import READING, Colours
 from tests.narrators.videos import write_video

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.videos.collection import Item
 from src.data.narratives import to_line
 from src.data.records import Narratives
 from src.errors import UserError
 from src.narrators.journal import Journal, failures_file, read_failures
 from src.narrators.narrator import Failure
 from src.narrators.shards import Shard, merge, parse_shard
+from src.videos.collection import Item
 
 WRITER: dict[str, Any] = {"narrator": "tiny", "model": "m", "prompt": "Describe."}
 VIDEOS = [f"v{number}" for number in range(7)]

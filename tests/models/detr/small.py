@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from src.data.batch import Batch, Sample, collate
+from src.data.batch import Batch, Inputs, Labelled, Sample, collate
 from src.data.records import Moment, Window
 from src.models.detr.detr import DETR, Prediction
+from src.models.predictor import Streams
 from tests.models.detr.golden import build
 
 DIM = 24
@@ -21,20 +22,14 @@ def sample(
     words: int = 5,
     saliency: tuple[tuple[float, float, float], ...] = (),
     relevant_clips: tuple[int, ...] = (),
-) -> Sample:
+) -> Labelled:
     moment = Moment(query_id, "video", "a query", windows, duration, (), saliency, relevant_clips)
-    return Sample(
-        moment,
-        torch.randn(clips, DIM),
-        None,
-        clips,
-        torch.randn(words, DIM),
-        torch.zeros(words, dtype=torch.bool),
-        (0, 0),
-    )
+    features, tokens = torch.randn(clips, DIM), torch.randn(words, DIM)
+    seen = Sample(moment.query, duration, features, None, clips, tokens, torch.zeros(words, dtype=torch.bool))
+    return Labelled(seen, moment, (0, 0))
 
 
-def batch(*samples: Sample) -> Batch:
+def batch(*samples: Labelled) -> Batch:
     return collate(samples)
 
 
@@ -47,9 +42,10 @@ class Network(nn.Module):
         self.video = predictor.embedding(DIM, "video")
         self.query = predictor.embedding(DIM, "query")
 
-    def forward(self, data: Batch) -> Prediction:
-        video = self.video(data.video, data.snippet_mask)
-        return self.predictor(video, data.snippet_mask, self.query(data.query, data.query_mask), data.query_mask)
+    def forward(self, inputs: Inputs) -> Prediction:
+        video = self.video(inputs.video, inputs.snippet_mask, inputs)
+        query = self.query(inputs.query, inputs.query_mask, inputs)
+        return self.predictor(Streams(video, inputs.snippet_mask, query, inputs.query_mask, inputs, progress=1.0))
 
 
 def network(kind: str, **changes: object) -> Network:

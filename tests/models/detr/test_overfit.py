@@ -25,13 +25,15 @@ def test_overfits_32_samples(kind: str) -> None:
     recall = 0.0
     for step in range(500):
         optimizer.zero_grad()
-        torch.stack(list(model.predictor.losses(model(data), data, 0.0).values())).sum().backward()
+        torch.stack(
+            list(model.predictor.losses(model(data.inputs), data.inputs, data.truth, progress=0.0).values())
+        ).sum().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
         optimizer.step()
         if step % 50 == 49:
             with torch.no_grad():
-                ranked = model.predictor.decode(model(data), data, top=1)
-            recall = float((iou(ranked.windows[:, 0], data.windows[:, 0]) >= 0.7).float().mean())
+                ranked = model.predictor.decode(model(data.inputs), data.inputs, top=1)
+            recall = float((iou(ranked.windows[:, 0], data.truth.windows[:, 0]) >= 0.7).float().mean())
             if recall > 0.95:
                 break
     assert recall > 0.95

@@ -9,11 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.models.detr.assignment import generalised_iou, match, to_bounds, to_spans
+from src.data.batch import Batch
+from src.models.detr.assignment import match, to_bounds, to_spans
 from src.models.detr.inputs import endpoints, normalise
 from src.models.detr.labels import draw_pairs, saliency_labels
 from src.models.detr.losses import margin_loss, negative_loss, ranking_loss
 from src.models.position import clip_code
+from src.moments import generalised_iou
 from tests.models.detr.small import batch, sample
 
 share = st.floats(0, 1, width=32)
@@ -65,17 +67,19 @@ def test_matching_is_the_cheapest_assignment_of_each_sample(seed: int) -> None:
         torch.testing.assert_close(ours, best)
 
 
+def labels_of(data: Batch) -> torch.Tensor:
+    return saliency_labels(data.inputs, data.truth)
+
+
 def test_labels_of_windows_are_the_clips_inside() -> None:
-    labels = saliency_labels(
-        batch(sample("a", ((4.0, 9.0), (20.1, 20.2)), clips=15), sample("b", ((0.0, 3.0),), clips=5))
-    )
+    labels = labels_of(batch(sample("a", ((4.0, 9.0), (20.1, 20.2)), clips=15), sample("b", ((0.0, 3.0),), clips=5)))
     assert labels[0].nonzero().flatten().tolist() == [2, 3, 10]
     assert labels[1].nonzero().flatten().tolist() == [0]
 
 
 def test_labels_of_annotators_are_the_sum_of_their_scores() -> None:
     scored = sample("a", ((4.0, 8.0),), saliency=((4, 4, 4), (0, 2, 1), (3, 2, 2)), relevant_clips=(2, 3, 14))
-    labels = saliency_labels(batch(scored, sample("b", ((0.0, 30.0),))))
+    labels = labels_of(batch(scored, sample("b", ((0.0, 30.0),))))
     assert {clip: round(float(labels[0, clip])) for clip in labels[0].nonzero().flatten().tolist()} == {
         2: 12,
         3: 3,
@@ -85,7 +89,7 @@ def test_labels_of_annotators_are_the_sum_of_their_scores() -> None:
 
 
 def test_labels_of_annotators_on_other_clips_keep_the_highest() -> None:
-    labels = saliency_labels(
+    labels = labels_of(
         batch(sample("a", ((4.0, 8.0),), clips=5, saliency=((4, 4, 4), (1, 1, 1)), relevant_clips=(0, 1)))
     )
     assert labels[0].tolist() == [12.0, 0.0, 0.0, 0.0, 0.0]

@@ -12,7 +12,7 @@ from tests.models.detr.small import DIM, Network, batch, network, sample
 
 
 def train_step(model: Network, data: Batch) -> dict[str, torch.Tensor]:
-    terms = model.predictor.losses(model(data), data, progress=0.0)
+    terms = model.predictor.losses(model(data.inputs), data.inputs, data.truth, progress=0.0)
     sum(terms.values()).backward()
     assert all(term.isfinite() for term in terms.values()), terms
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
@@ -62,14 +62,14 @@ def test_more_windows_than_moment_queries_are_refused(kind: str) -> None:
     model = network(kind)
     data = batch(sample("a", ((1.0, 2.0),)), sample("crowded", tuple((i * 2.0, i * 2.0 + 1) for i in range(5))))
     with pytest.raises(UserError, match="query crowded has 5 windows, more than the predictor's 4 moment queries"):
-        model.predictor.losses(model(data), data, progress=0.0)
+        model.predictor.losses(model(data.inputs), data.inputs, data.truth, progress=0.0)
 
 
 def test_more_windows_than_the_most_are_drawn_at_random(kind: str) -> None:
     model = network(kind, max_windows=2)
     data = batch(sample("a", ((1.0, 2.0),)), sample("crowded", tuple((i * 2.0, i * 2.0 + 1) for i in range(5))))
     train_step(model, data)
-    drawn = [model.predictor._targets(data, queries=4) for _ in range(40)]
+    drawn = [model.predictor._targets(data.truth, queries=4) for _ in range(40)]
     assert all(targets.shape == (2, 2, 2) and targets[0].isnan().all(dim=1).sum() == 1 for targets in drawn)
     assert len({tuple(targets[1, :, 0].sort().values.tolist()) for targets in drawn}) > 5
 
@@ -80,46 +80,48 @@ def test_the_same_seed_gives_the_same_losses(kind: str) -> None:
     losses = []
     for _ in range(2):
         torch.manual_seed(3)
-        losses.append(model.predictor.losses(model(data), data, progress=0.0))
+        losses.append(model.predictor.losses(model(data.inputs), data.inputs, data.truth, progress=0.0))
     assert losses[0] == losses[1]
 
 
 def test_negative_pairs_are_of_training_only() -> None:
     model = network("qd_detr")
     data = batch(*UNUSUAL["several windows and scores"])
-    assert model(data).negative.shape == (2, 15)
-    assert model.eval()(data).negative is None
+    assert model(data.inputs).negative.shape == (2, 15)
+    assert model.eval()(data.inputs).negative is None
 
 
 def test_ranked_moments_lie_in_the_video_best_first(kind: str) -> None:
     model = network(kind).eval()
     data = batch(sample("a", ((3.0, 9.0),)), sample("b", ((0.0, 1.0),), duration=3.0, clips=6))
-    ranked = model.predictor.decode(model(data), data, top=3)
+    ranked = model.predictor.decode(model(data.inputs), data.inputs, top=3)
     assert ranked.windows.shape == (2, 3, 2)
     assert (ranked.windows[..., 0] <= ranked.windows[..., 1]).all()
     assert (ranked.windows >= 0).all()
-    assert (ranked.windows <= data.duration[:, None, None]).all()
+    assert (ranked.windows <= data.inputs.duration[:, None, None]).all()
     assert (ranked.scores.diff(dim=1) <= 0).all()
     assert ranked.saliency is not None
     assert ranked.saliency.shape == (2, 15)
-    assert model.predictor.decode(model(data), data, top=50).windows.shape == (2, 4, 2)
+    assert model.predictor.decode(model(data.inputs), data.inputs, top=50).windows.shape == (2, 4, 2)
 
 
 def test_a_sample_ranks_the_same_alone_and_in_a_batch(kind: str) -> None:
     model = network(kind).eval()
     samples = [sample("a", ((3.0, 9.0),)), sample("b", ((0.0, 1.0),), duration=3.0, clips=6, words=9)]
     data = batch(*samples)
-    together = model.predictor.decode(model(data), data, top=4)
+    together = model.predictor.decode(model(data.inputs), data.inputs, top=4)
     for index, one in enumerate(samples):
         data = batch(one)
-        alone = model.predictor.decode(model(data), data, top=4)
+        alone = model.predictor.decode(model(data.inputs), data.inputs, top=4)
         torch.testing.assert_close(alone.windows[0], together.windows[index], atol=1e-4, rtol=0.0)
-        torch.testing.assert_close(alone.saliency[0], together.saliency[index, : one.length], atol=1e-4, rtol=0.0)
+        torch.testing.assert_close(
+            alone.saliency[0], together.saliency[index, : one.sample.length], atol=1e-4, rtol=0.0
+        )
 
 
 def test_features_are_used_by_direction_and_clips_by_place() -> None:
     embed = build("qd_detr", hidden=32).embedding(DIM, "video").eval()
     features, mask = torch.randn(1, 6, DIM), torch.ones(1, 6, dtype=torch.bool)
-    torch.testing.assert_close(embed(7 * features, mask), embed(features, mask), atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(embed(7 * features, mask, None), embed(features, mask, None), atol=1e-4, rtol=0.0)
     same = features[:, :1].expand(1, 6, DIM)
-    assert (embed(same, mask)[0, 0] - embed(same, mask)[0, 5]).abs().max() > 1e-3
+    assert (embed(same, mask, None)[0, 0] - embed(same, mask, None)[0, 5]).abs().max() > 1e-3

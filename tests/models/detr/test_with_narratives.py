@@ -6,7 +6,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from src.build import build_network
+from src.build import Parts
 from src.data.batch import collate
 from src.errors import UserError
 from src.models.network import Network
@@ -19,14 +19,14 @@ SIZES = ["features.dim=12", "text.dim=10", "predictor.network.hidden=16", "predi
 def network(kind: str, *overrides: str) -> Network:
     torch.manual_seed(0)
     cfg = compose("+recipe=qd_detr", f"predictor={kind}", "folder=.", *SIZES, *overrides, config="train")
-    return build_network(cfg)
+    return Parts(cfg).network
 
 
 @pytest.mark.parametrize("merger", ["none", "narrative_only", "add", "attention", "concat_mlp"])
 def test_every_merger_learns_with_all_its_weights(kind: str, merger: str) -> None:
     net = network(kind, f"merger={merger}")
     batch = collate([sample(1, 20, 5), sample(2, 9, 3)])
-    loss = torch.stack(list(net.predictor.losses(net(batch), batch, 0.0).values())).sum()
+    loss = torch.stack(list(net.predictor.losses(net(batch.inputs), batch.inputs, batch.truth, 0.0).values())).sum()
     loss.backward()
     assert loss.isfinite()
     for name, parameter in net.named_parameters():
