@@ -18,7 +18,7 @@ def whole(path: Path) -> Iterator[Path]:
     The folder is made. The name is the writer's own, so that two that write one file at once both leave it whole.
 
     Raises:
-        UserError: the folder cannot be made or written to.
+        UserError: The folder cannot be made or written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ class Question(NamedTuple):
     """A query, and for a baseline that reads narratives how well each snippet's narrative matches it.
 
     Attributes:
-        moment: the query and its video; a baseline looks at its windows only while it is fitted.
+        moment: The query and its video; a baseline looks at its windows only while it is fitted.
         match: (L,) cosine similarity standardised within the video, or None.
     """
 

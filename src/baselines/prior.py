@@ -21,7 +21,7 @@ class Prior:
     are drawn from it, best first as they come. Draws that are no moment are drawn again.
 
     Args:
-        seed: of the draws.
+        seed: The seed of the draws.
     """
 
     reads_narratives: ClassVar[bool] = False

@@ -19,7 +19,8 @@ class Similarity:
     """Answers with the contiguous runs of snippets whose lowered similarities sum highest, none overlapping another.
 
     Args:
-        constants: what similarities may be lowered by; the one with the highest mIoU on the training split is taken.
+        constants: The numbers by which similarities may be lowered; the one with the highest mIoU on the training split
+            is taken.
     """
 
     reads_narratives: ClassVar[bool] = True

@@ -26,15 +26,15 @@ def feature_store(
     videos made it, it is made anew with those it has and those it lacks. A store whose source is gone is kept too.
 
     Args:
-        path: of the store.
-        layout: where the published features are.
-        videos: ids; every one must have features.
-        pooling: how longer videos are pooled.
-        max_snippets: the most snippets a video keeps.
-        source: where the features come from, for the message when they are missing.
+        path: The store's file.
+        layout: The layout that reads the published features.
+        videos: The ids of the videos; every one must have features.
+        pooling: How longer videos are pooled: `max` or `mean`.
+        max_snippets: The most snippets a video keeps.
+        source: Where the features come from, for the message when they are missing.
 
     Raises:
-        UserError: videos without features (it counts and names them), or features that cannot be used; the store is
+        UserError: Videos without features (it counts and names them), or features that cannot be used; the store is
             then left as it was.
     """
     wanted = set(videos)

@@ -41,7 +41,7 @@ class Layout(Protocol):
         """The features (n, dim) of a video that is there, n >= 1, finite and within half precision.
 
         Raises:
-            UserError: they are not, or their file is damaged; it names the file.
+            UserError: They are not, or their file is damaged; it names the file.
         """
         ...
 
@@ -98,9 +98,9 @@ class Hdf5:
     """One HDF5 file with a dataset (n, dim) for each video (LGI; ActivityNet's C3D).
 
     Args:
-        file: of the features.
-        dim: their size.
-        dataset: where a video's dataset is, with {video} for its id.
+        file: The HDF5 file of the features.
+        dim: The numbers of a snippet's features.
+        dataset: The path of a video's dataset in the file, with {video} for its id; the id alone by default.
     """
 
     def __init__(self, file: str, dim: int, dataset: str = "{video}") -> None:
@@ -140,8 +140,8 @@ class Streams:
     """Several layouts side by side, such as SlowFast and CLIP, cut to the shortest.
 
     Args:
-        streams: the layouts, in the order of their channels.
-        normalize: scale each stream's snippets to length one first, as Moment-DETR and QD-DETR do.
+        streams: The layouts, in the order of their channels.
+        normalize: Whether each stream's snippets are scaled to length one first, as Moment-DETR and QD-DETR do.
     """
 
     def __init__(self, streams: Sequence[Layout], normalize: bool) -> None:

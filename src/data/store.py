@@ -42,12 +42,13 @@ def write_store(path: Path, rows: Iterable[tuple[str, Columns]], made_by: Mappin
     """Write a store, one key at a time, whole or not at all.
 
     Args:
-        path: of the store; its folder is made.
-        rows: (key, columns): `features` (n, dim), n >= 1, and any further columns of n rows, the same for every key.
-        made_by: what made it: source and settings, as JSON can say them. Sizes and the format are added.
+        path: The store's file; its folder is made.
+        rows: The (key, columns) of the store: `features` (n, dim), n >= 1, and any further columns of n rows, the same
+            for every key.
+        made_by: What made the store: source and settings, as JSON can say them. Sizes and the format are added.
 
     Raises:
-        UserError: features that are not finite, too large for half precision, or of another size than the first; a key
+        UserError: Features that are not finite, too large for half precision, or of another size than the first; a key
             given twice; no rows at all.
     """
     with whole(path) as temporary, TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
@@ -144,10 +145,10 @@ class Store:
     store takes its place. A pickled copy maps the file when it first reads from it, and refuses another store.
 
     Args:
-        path: of the store.
+        path: The store's file.
 
     Raises:
-        UserError: no such file, or not a store.
+        UserError: No such file, or not a store.
     """
 
     def __init__(self, path: Path) -> None:
@@ -204,7 +205,7 @@ class Store:
         """Every column of a key, copied: `features` (n, dim) float16, and what else there is.
 
         Raises:
-            UserError: the store has no such key.
+            UserError: The store has no such key.
         """
         position = self._position(key)
         start, stop = self._offsets[position : position + 2]

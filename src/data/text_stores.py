@@ -20,12 +20,12 @@ def query_store(path: Path, encoder: TextEncoder, sentences: Iterable[str]) -> S
     """Word vectors of each different sentence: columns `features` (Q, dim) and `unknown` (Q,) bool.
 
     Args:
-        path: of the store; kept if it was made of these sentences with this encoder.
-        encoder: of the words.
-        sentences: queries, never empty.
+        path: The store's file; kept if it was made of these sentences with this encoder.
+        encoder: The encoder of the words.
+        sentences: The queries, never empty.
 
     Raises:
-        UserError: the encoder's model or vectors are missing or damaged; the store is then left as it was.
+        UserError: The encoder's model or vectors are missing or damaged; the store is then left as it was.
     """
     different = sorted(set(sentences))
 
@@ -46,13 +46,13 @@ def narrative_store(path: Path, encoder: TextEncoder, file: Path, videos: Iterab
     """Sentence vectors of a narratives file, by video: columns `features` (n, dim) and `times` (n,) float64 seconds.
 
     Args:
-        path: of the store; kept if it was made of this very file with this encoder.
-        encoder: of the sentences.
-        file: of narratives. All its videos are stored, so that data sets of the same videos share the store.
-        videos: ids that must be among them.
+        path: The store's file; kept if it was made of this very narratives file with this encoder.
+        encoder: The encoder of the sentences.
+        file: The narratives file. All its videos are stored, so that data sets of the same videos share the store.
+        videos: The ids that must be among them.
 
     Raises:
-        UserError: no such file, a malformed line in it, or no narratives for some of `videos`: it counts and names
+        UserError: No such file, a malformed line in it, or no narratives for some of `videos`: it counts and names
             them; what is wrong with the encoder. The store is then left as it was.
     """
     if missing := missing_narratives(file):

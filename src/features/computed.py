@@ -21,13 +21,13 @@ class Computed:
     """A `Layout` (src/data/layouts.py) whose features are computed. Snippet i covers [i, i + 1) · `seconds`.
 
     Args:
-        videos: a folder (its subfolders are looked through), one video file, or a .txt with a path a line.
-        extractor: of the features.
-        dim: their size.
-        seconds: length of a snippet, > 0. A last one of less than half that length is left out.
-        batch_size: snippets at a time.
-        reader: of the frames, `decord` or `pyav`.
-        longest: larger frames are scaled down until their longer side has so many pixels.
+        videos: A folder (its subfolders are looked through), one video file, or a .txt with a path a line.
+        extractor: The extractor of the features.
+        dim: The numbers of a snippet's features.
+        seconds: The length of a snippet in seconds, > 0. A last one of less than half that length is left out.
+        batch_size: The snippets at a time.
+        reader: The library that decodes the frames: `decord` or `pyav`.
+        longest: The most pixels of a frame's longer side; larger frames are scaled down to it.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Computed:
         """The video files by their names without the ending.
 
         Raises:
-            UserError: there are none.
+            UserError: There are none.
         """
         return {video: path for video, path in collect(self.places[0], None) if path is not None}
 

@@ -28,6 +28,6 @@ class Extractor(Protocol):
         """Features (n, dim) of n >= 1 snippets that follow one another.
 
         Raises:
-            UserError: its model cannot be loaded.
+            UserError: Its model cannot be loaded.
         """
         ...

@@ -27,9 +27,10 @@ class HuggingFaceVision:
     (whose configuration has `num_frames`) gives the mean of its patches over the snippet.
 
     Args:
-        model: name on the hub, or a local path.
-        frames: of a snippet that an encoder of images looks at. One of videos takes as many as it was made for.
-        device: `auto` for a GPU where there is one.
+        model: The model's name on the hub, or its local path.
+        frames: The frames of a snippet that an encoder of images looks at. One of videos takes as many as it was made
+            for.
+        device: The device of the model, such as `cuda`; `auto` for a GPU where there is one.
     """
 
     def __init__(self, model: str, frames: int, device: str) -> None:

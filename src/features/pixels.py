@@ -23,10 +23,10 @@ class Pixels:
     the first frame to the last. Histogram, edges and motion are square roots.
 
     Args:
-        rows: of the grid.
-        columns: of the grid; the features have rows · columns · CHANNELS numbers.
-        frames: of a snippet, at least 2.
-        cell: pixels along the side of a cell; frames are scaled to rows · cell by columns · cell.
+        rows: The rows of the grid.
+        columns: The columns of the grid; the features have rows · columns · CHANNELS numbers.
+        frames: The frames of a snippet, at least 2.
+        cell: The pixels along the side of a cell; frames are scaled to rows · cell by columns · cell.
     """
 
     def __init__(self, rows: int, columns: int, frames: int, cell: int) -> None:

@@ -36,7 +36,7 @@ def assess(cfg: DictConfig, file: Path) -> None:
     The vectors of the narratives are stored for the next time.
 
     Raises:
-        UserError: no such file, a damaged line in it, none of the data set's videos in it, or what the text encoder
+        UserError: No such file, a damaged line in it, none of the data set's videos in it, or what the text encoder
             lacks.
     """
     splits = _splits(cfg)

@@ -17,7 +17,7 @@ def build_narrator(config: DictConfig | Mapping[str, Any]) -> Narrator:
     """The narrator of a config of conf/narrator; nothing is loaded yet.
 
     Raises:
-        UserError: a setting is out of its range.
+        UserError: A setting is out of its range.
     """
     try:
         return instantiate(config, _convert_="all")

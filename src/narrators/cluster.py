@@ -25,11 +25,11 @@ def cluster_outcomes(
     this project, the model and the videos at the same paths.
 
     Args:
-        narrator: its config.
-        items: to narrate.
-        reading: how files are read.
-        workers: at once.
-        gpus: of each worker.
+        narrator: The narrator's config.
+        items: The videos to narrate.
+        reading: How their files are read.
+        workers: The workers at once.
+        gpus: The GPUs of each worker; a share of one lets workers share it.
 
     Raises:
         UserError: Ray is not installed, the cluster has too few GPUs, or nothing at all can be narrated.

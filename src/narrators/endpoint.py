@@ -33,19 +33,20 @@ class EndpointNarrator(FrameNarrator):
     """Captions frames with one request each, several of them in flight.
 
     Args:
-        name, interval: see `FrameNarrator`.
-        url: base of the API, such as http://localhost:8000/v1.
-        model: as the server knows it.
+        name, interval: The same as `FrameNarrator` has.
+        url: The base of the API, such as http://localhost:8000/v1.
+        model: The model's name at the server.
         prompt: P of Eq. 1, after the image; None for none.
-        generation: fields of the request, such as max_tokens and temperature.
-        key: name of the environment variable that holds the server's key; without it, none is sent.
-        requests: in flight at once.
-        timeout: seconds for an answer.
-        attempts: of a request when the server is busy, in trouble or too slow, before its video fails.
-        backoff: seconds before the second attempt; doubled before each other, up to a minute, or as the server asks.
+        generation: The further fields of a request, such as max_tokens and temperature.
+        key: The name of the environment variable that holds the server's key; without it, none is sent.
+        requests: The requests in flight at once.
+        timeout: The seconds to wait for an answer.
+        attempts: The attempts at a request when the server is busy, in trouble or too slow, before its video fails.
+        backoff: The seconds before the second attempt; doubled before each other, up to a minute, or as the server
+            asks.
 
     Raises:
-        UserError: a setting is out of its range, or the key stands in `url`.
+        UserError: A setting is out of its range, or the key stands in `url`.
     """
 
     def __init__(
@@ -184,7 +185,7 @@ def _data_url(frame: Pixels) -> str:
 
 
 def _seconds(header: str | None) -> float:
-    """Of a Retry-After header; 0 for none or a date."""
+    """The seconds that a Retry-After header asks to wait; 0 for none or a date."""
     try:
         return max(float(header or 0), 0.0)
     except ValueError:

@@ -25,14 +25,14 @@ class HuggingFaceNarrator(FrameNarrator):
     """Captions a batch of frames with one call of `generate`.
 
     Args:
-        name, interval: see `FrameNarrator`.
-        model: name on the hub, or local path.
+        name, interval: The same as `FrameNarrator` has.
+        model: The model's name on the hub, or its local path.
         prompt: P of Eq. 1, put into the chat template of the model's processor; None for a model that takes none.
-        generation: settings of `generate`, `max_new_tokens` among them.
-        quantization: of the weights, through bitsandbytes.
-        dtype: of weights and activations, such as bfloat16; `auto` for the checkpoint's.
-        device_map: as transformers takes it: `auto`, `cpu`, `cuda:0` …
-        batch_size: frames at a time. When memory runs out it is halved, for good.
+        generation: The settings of `generate`, `max_new_tokens` among them.
+        quantization: The quantization of the weights through bitsandbytes: `none`, `8bit` or `4bit`.
+        dtype: The type of weights and activations, such as bfloat16; `auto` for the checkpoint's.
+        device_map: The devices, as transformers takes them: `auto`, `cpu`, `cuda:0` …
+        batch_size: The frames captioned at a time. When memory runs out it is halved, for good.
     """
 
     def __init__(

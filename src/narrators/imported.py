@@ -18,12 +18,12 @@ class ImportedNarrator:
     """Reads captions where others look at frames.
 
     Args:
-        name: of the narrator, as its config has it.
-        interval: seconds between narratives; of captions that are numbered by clip, the length of a clip.
-        captions: a folder, .zip, .json or .csv (see `src.data.caption_formats`).
+        name: The narrator's name, as its config has it.
+        interval: The seconds between narratives; of captions that are numbered by clip, the length of a clip.
+        captions: A folder, .zip, .json or .csv of captions (see `src.data.caption_formats`).
 
     Raises:
-        UserError: the interval is not positive.
+        UserError: The interval is not positive.
     """
 
     def __init__(self, name: str, interval: float, captions: str) -> None:

@@ -23,12 +23,12 @@ class Journal:
     A last line that was torn when a run was killed is cut off, and its video narrated again.
 
     Args:
-        path: of the narratives file; made if need be.
-        writer: of this run's records; what the file holds already must be by the same.
-        retry_failed: forget the failures of earlier runs.
+        path: The narratives file; made if need be.
+        writer: What writes this run's records; what the file holds already must be by the same.
+        retry_failed: Whether the failures of earlier runs are forgotten.
 
     Raises:
-        UserError: another run has the file open, another writer wrote in it, or a line of it is damaged.
+        UserError: Another run has the file open, another writer wrote in it, or a line of it is damaged.
     """
 
     def __init__(self, path: Path, writer: dict[str, Any], retry_failed: bool) -> None:

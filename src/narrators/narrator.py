@@ -27,9 +27,9 @@ class Reading:
     """How video files are read.
 
     Attributes:
-        reader: `decord` or `pyav`.
-        longest: larger frames are scaled down until their longer side has so many pixels.
-        ahead: batches of frames decoded ahead of the narrator.
+        reader: The library that decodes: `decord` or `pyav`.
+        longest: The most pixels of a frame's longer side; larger frames are scaled down to it.
+        ahead: The batches of frames decoded ahead of the narrator.
     """
 
     reader: Backend
@@ -59,7 +59,7 @@ class Narrator(Protocol):
         """What becomes of each item, in their order.
 
         Raises:
-            UserError: nothing at all can be narrated.
+            UserError: Nothing at all can be narrated.
         """
         ...
 

@@ -33,11 +33,11 @@ class FrameNarrator(ABC):
     """A narrator that captions frames (Eq. 1).
 
     Args:
-        name: of the narrator, as its config has it.
-        interval: m of Section 3.2, seconds.
-        batch_size: frames captioned at a time. A batch never holds frames of two videos: what is said of a video would
-            else depend on where a run was broken off.
-        under_way: calls of `narrate` that may run at once, each in a thread of its own.
+        name: The narrator's name, as its config has it.
+        interval: The seconds between narratives: m of Section 3.2.
+        batch_size: The frames captioned at a time. A batch never holds frames of two videos: what is said of a video
+            would else depend on where a run was broken off.
+        under_way: The calls of `narrate` that may run at once, each in a thread of its own.
     """
 
     def __init__(self, name: str, interval: float, batch_size: int, under_way: int) -> None:
@@ -66,8 +66,8 @@ class FrameNarrator(ABC):
         """One narrative for each of at most `batch_size` frames.
 
         Raises:
-            NarrationError: these frames cannot be captioned; those of other videos may.
-            UserError: nothing can be captioned.
+            NarrationError: These frames cannot be captioned; those of other videos may.
+            UserError: Nothing can be captioned.
         """
 
     def writer(self, reading: Reading) -> dict[str, Any]:

@@ -45,12 +45,12 @@ class Variety:
     """What a narratives file holds, whatever it is about.
 
     Attributes:
-        videos, narratives: how many.
-        words: mean a narrative, punctuation marks not counted.
-        vocabulary: different words, in lower case.
-        distinct_1, distinct_2: different words over all words, and different pairs of words that follow each other
-            over all such pairs (Li et al. 2016).
-        repeated: share of narratives nearly identical to the one before (`NEAR_IDENTICAL`).
+        videos, narratives: The number of videos, and of narratives.
+        words: The mean number of words of a narrative, punctuation marks not counted.
+        vocabulary: The number of different words, in lower case.
+        distinct_1, distinct_2: Different words over all words, and different pairs of words that follow each other over
+            all such pairs (Li et al. 2016).
+        repeated: The share of narratives nearly identical to the one before (`NEAR_IDENTICAL`).
     """
 
     videos: int
@@ -67,14 +67,15 @@ class Grounding:
     """How narratives fit the queries of a split.
 
     Attributes:
-        split: its name.
-        queries: whose video has narratives.
-        mentioned: share of the queries' content words that the narratives of the video mention, inflected or not.
-        novel: how many novel words or compositions the split names.
-        novel_mentioned: share of them that the narratives of the video mention; all words of a composition count.
-        placed: queries with narratives both inside their moment and outside.
-        closer: how much higher the cosine similarity to the query is inside the moment than outside, mean over them.
-        auc: how probable it is that a narrative inside is closer to the query than one outside (ties count half), mean.
+        split: The split's name.
+        queries: The number of queries whose video has narratives.
+        mentioned: The share of the queries' content words that the narratives of the video mention, inflected or not.
+        novel: The number of novel words or compositions that the split names.
+        novel_mentioned: The share of them that the narratives of the video mention; all words of a composition count.
+        placed: The number of queries with narratives both inside their moment and outside.
+        closer: How much higher the cosine similarity to the query is inside the moment than outside, mean over them.
+        auc: The probability that a narrative inside is closer to the query than one outside (ties count half), mean
+            over them.
     """
 
     split: str
@@ -147,9 +148,9 @@ def ground(split: str, closeness: Sequence[Closeness], mentioned: Mapping[str, f
     """Measure the narratives of a split's videos against its queries.
 
     Args:
-        split: its name.
-        closeness: of each moment whose video has narratives.
-        mentioned: `mentions` of each video.
+        split: The split's name.
+        closeness: The closeness of each moment whose video has narratives.
+        mentioned: The `mentions` of each video.
     """
     moments = [each.moment for each in closeness]
     asked = [word in mentioned[moment.video] for moment in moments for word in content_words(moment.query)]

@@ -35,7 +35,7 @@ def parse_shard(shard: str | int, shards: int | None) -> Shard:
     """The part that `shard` names: "i/n", or i with n in `shards`.
 
     Raises:
-        UserError: it is neither, or not 0 <= i < n.
+        UserError: It is neither, or not 0 <= i < n.
     """
     number, _, of = str(shard).partition("/")
     if not of and shards is not None:
@@ -62,12 +62,12 @@ def merge(patterns: Sequence[str], output: Path, videos: Collection[str]) -> dic
     """Join narratives files into one, in the order of the videos' ids; return the reasons for those that failed.
 
     Args:
-        patterns: paths of the files, or patterns such as `llava_13b.*-of-4.jsonl`.
-        output: the file to write, and beside it the failures file. If it is there, nothing in it may be lost.
-        videos: ids of the whole collection.
+        patterns: The paths of the files, or patterns such as `llava_13b.*-of-4.jsonl`.
+        output: The file to write, and beside it the failures file. If it is there, nothing in it may be lost.
+        videos: The ids of the whole collection.
 
     Raises:
-        UserError: no such files; two models, prompts or settings; a video that is there twice, that does not belong to
+        UserError: No such files; two models, prompts or settings; a video that is there twice, that does not belong to
             the collection, or that was neither narrated nor failed; or `output` holds other narratives.
     """
     sources = [path for path in _files(patterns) if path.resolve() != output.resolve()]

@@ -37,13 +37,13 @@ def generate(folder: Path, size: int, seed: int, workers: int) -> None:
     """Write a Playroom, whole or not at all. One that was made just so is kept.
 
     Args:
-        folder: of the Playroom; must not exist, or hold this very Playroom.
-        size: videos, at least SMALLEST.
-        seed: decides every byte of the annotations and every pixel.
-        workers: processes that draw; 0 for one a processor.
+        folder: The Playroom's folder; must not exist, or hold this very Playroom.
+        size: The number of videos, at least SMALLEST.
+        seed: The seed, which decides every byte of the annotations and every pixel.
+        workers: The processes that draw; 0 for one a processor.
 
     Raises:
-        UserError: impossible settings, a folder that holds something else or cannot be written to, a full disk.
+        UserError: Impossible settings, a folder that holds something else or cannot be written to, a full disk.
     """
     if not isinstance(size, int) or size < SMALLEST:
         raise UserError(f"size={size}: a Playroom has at least {SMALLEST} videos")

@@ -60,9 +60,9 @@ class PlayroomNarrator(FrameNarrator):
     """Describes frames of the Playroom by what it sees in them (`src.playroom.sight`).
 
     Args:
-        name: of the narrator, as its config has it.
-        interval: m of Section 3.2, seconds.
-        batch_size: frames at a time.
+        name: The narrator's name, as its config has it.
+        interval: The seconds between narratives: m of Section 3.2.
+        batch_size: The frames seen at a time.
     """
 
     def __init__(self, name: str, interval: float, batch_size: int) -> None:

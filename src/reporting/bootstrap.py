@@ -27,8 +27,8 @@ def paired_bootstrap(
 
     Args:
         ours, theirs: (n,) a value for each query, of the same queries in the same order.
-        resamples: how often n queries are drawn with replacement.
-        seed: of the draws.
+        resamples: The number of times that n queries are drawn with replacement; 10,000 by default.
+        seed: The seed of the draws; 0 by default.
     """
     differences = ours - theirs
     mean = float(differences.mean())

@@ -70,7 +70,7 @@ def write_report(cfg: DictConfig) -> Path:
     page's path.
 
     Raises:
-        UserError: there is no finished run.
+        UserError: There is no finished run.
     """
     runs, problems = find_runs([Path(place) for place in cfg.runs])
     labels = _labels(cfg)

@@ -17,11 +17,11 @@ class Published(NamedTuple):
     """A number of a paper.
 
     Attributes:
-        method: its name, with what the file says of it besides (year, feature …).
-        data: name of the data set; None for any.
-        column: split and metric.
-        value: in percent.
-        ours: the settings of our runs that it is to be compared with; empty where there are none.
+        method: The method's name, with what the file says of it besides (year, feature …).
+        data: The name of the data set; None for any.
+        column: The split and the metric.
+        value: The published number, in percent.
+        ours: The settings of our runs that it is to be compared with; empty where there are none.
     """
 
     method: str
@@ -39,7 +39,7 @@ def read_published(path: Path) -> list[Published]:
     its name. A row without a value stands for one that the paper does not give.
 
     Raises:
-        UserError: the file is missing, has other columns, or a row is broken; it names the line.
+        UserError: The file is missing, has other columns, or a row is broken; it names the line.
     """
     if not path.is_file():
         raise UserError(f"no numbers of a paper at {path}")

@@ -34,7 +34,7 @@ Column = tuple[str, str]
 """Split (or a row within it, such as novel_word:NOUN) and metric."""
 
 Gains = Mapping[str, Mapping[Column, float]]
-"""By variant and column, the difference to a baseline."""
+"""The differences to a baseline, by variant and column."""
 
 
 class Table(NamedTuple):

@@ -18,7 +18,7 @@ def save(cfg: DictConfig) -> str:
     """Save the view that a composed conf/wandb_view.yaml describes, and return its address.
 
     Raises:
-        UserError: wandb-workspaces is not installed, or the server does not take the view.
+        UserError: The package wandb-workspaces is not installed, or the server does not take the view.
     """
     try:
         api = wandb.Api()
@@ -36,8 +36,8 @@ def workspace(cfg: DictConfig, entity: str) -> Workspace:
     """The view, not saved yet: for each test split a bar chart of each metric, a bar for each value of `cfg.by`.
 
     Args:
-        cfg: a composed conf/wandb_view.yaml.
-        entity: the user or team whose project it is.
+        cfg: A composed conf/wandb_view.yaml.
+        entity: The user or team whose project it is.
     """
     import wandb_workspaces.workspaces as views
     from wandb_workspaces.reports.v2.interface import BarPlot

@@ -24,9 +24,9 @@ class Glove:
     """Word vectors from a file of which only the words in use are kept.
 
     Args:
-        path: of the vectors.
-        dim: their size.
-        source: where the file comes from, for the message when it is missing.
+        path: The file of the vectors.
+        dim: The numbers of a vector.
+        source: Where the file comes from, for the message when it is missing.
     """
 
     def __init__(self, path: str, dim: int, source: str) -> None:

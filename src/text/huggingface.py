@@ -32,13 +32,14 @@ class HuggingFaceText:
     """Token vectors are the last hidden states; a sentence vector is their mean or the model's own pooled vector.
 
     Args:
-        model: name on the hub, local path, or `all-MiniLM-L6-v2`, which is looked for among the installed packages.
-        sentence: `mean` over the tokens (sentence-transformers models), or `pooler`: CLIP's projected text vector, or
-            the pooled output of another model.
-        normalize: scale sentence vectors to length one.
-        max_tokens: a text has at most so many, the rest is cut; None for as many as the model takes.
-        batch_size: texts at a time.
-        device: `auto` for a GPU where there is one.
+        model: The model's name on the hub, its local path, or `all-MiniLM-L6-v2`, which is looked for among the
+            installed packages.
+        sentence: What a sentence's vector is: `mean` over the tokens (sentence-transformers models), or `pooler`:
+            CLIP's projected text vector, or the pooled output of another model.
+        normalize: Whether sentence vectors are scaled to length one.
+        max_tokens: The most tokens of a text, whose rest is cut; None for as many as the model takes.
+        batch_size: The texts encoded at a time.
+        device: The device of the model, such as `cuda`; `auto` for a GPU where there is one.
     """
 
     def __init__(

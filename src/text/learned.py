@@ -22,7 +22,7 @@ class Learned:
     table of vectors learned from scratch is.
 
     Args:
-        dim: of the vectors; as large as the vocabulary, or larger, lets every word go its own way.
+        dim: The numbers of a vector; as many as the vocabulary has words, or more, let every word go its own way.
     """
 
     def __init__(self, dim: int) -> None:

@@ -22,7 +22,7 @@ def find() -> str:
     The package's files are found without importing it.
 
     Raises:
-        UserError: the package's weights are not those of all-MiniLM-L6-v2.
+        UserError: The package's weights are not those of all-MiniLM-L6-v2.
     """
     try:
         files = metadata.files(_PACKAGE) or []

@@ -24,13 +24,13 @@ def collect(place: Path, videos: Iterable[str] | None) -> list[Item]:
     """The videos to narrate, in order of their ids.
 
     Args:
-        place: a folder (its subfolders are looked through), one video file, or a list: a .txt of paths, one a line,
+        place: A folder (its subfolders are looked through), one video file, or a list: a .txt of paths, one a line,
             relative to the list's folder.
-        videos: ids of a data set, which are file names with or without the ending; one without a file is given with
+        videos: The ids of a data set, which are file names with or without the ending; one without a file is given with
             path None. None for every video of `place`, by its file name without the ending.
 
     Raises:
-        UserError: nothing at `place`, no video in it, or two files of one name.
+        UserError: Nothing at `place`, no video in it, or two files of one name.
     """
     files = sorted(_files(place))
     if not files:

@@ -53,13 +53,13 @@ def read_frames(path: Path, interval: float, backend: Backend, longest: int) -> 
     """The frames nearest to 0, interval, 2 · interval … seconds, none more than half a frame away.
 
     Args:
-        path: of the video.
-        interval: m of Section 3.2, seconds, > 0.
-        backend: what decodes. Formats that decord reads wrongly are left to PyAV.
-        longest: larger frames are scaled down until their longer side has so many pixels.
+        path: The video file.
+        interval: The seconds between frames, > 0: m of Section 3.2.
+        backend: The library that decodes. Formats that decord reads wrongly are left to PyAV.
+        longest: The most pixels of a frame's longer side; larger frames are scaled down to it.
 
     Raises:
-        UserError: the file cannot be read, holds no frames, is cut off, or is damaged in between.
+        UserError: The file cannot be read, holds no frames, is cut off, or is damaged in between.
     """
     video = _opened(path, backend)
     times, indices = sample(video.starts, video.end, interval)
@@ -93,8 +93,8 @@ def sample(starts: NDArray[np.float64], end: float, interval: float) -> tuple[li
 
     Args:
         starts: (n,) times of the frames in seconds, ascending from 0, n >= 1.
-        end: of the last frame. A time in its second half is not asked for, as no frame is near it.
-        interval: seconds.
+        end: The end of the last frame in seconds. A time in its second half is not asked for, as no frame is near it.
+        interval: The seconds between the times that are asked for.
     """
     last = float(starts[-1])
     count = int((last + max(end - last, 0.0) / 2) / interval + 1e-6) + 1
@@ -111,7 +111,7 @@ class DecordVideo:
     """A video through decord.
 
     Raises:
-        UserError: decord cannot read it.
+        UserError: The file cannot be read by decord.
     """
 
     def __init__(self, path: Path) -> None:
@@ -149,7 +149,7 @@ class PyAvVideo:
     """A video through PyAV.
 
     Raises:
-        UserError: PyAV cannot read it.
+        UserError: The file cannot be read by PyAV.
     """
 
     def __init__(self, path: Path) -> None:

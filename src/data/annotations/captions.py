@@ -20,10 +20,12 @@ from src.errors import UserError
 
 @dataclass(frozen=True)
 class Captions:
-    """Args:
-    root: the folder of the files.
-    files: read one after another; a video's queries are numbered through all of them.
-    duration_key: what the files call a video's duration in seconds.
+    """Reads annotations in the form of ActivityNet Captions.
+
+    Args:
+        root: The folder of the files.
+        files: The names of the files, read one after another; a video's queries are numbered through all of them.
+        duration_key: The files' name for a video's duration in seconds; `duration` by default.
     """
 
     root: str

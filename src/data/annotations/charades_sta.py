@@ -16,9 +16,11 @@ _LINE = re.compile(r"(?P<video>\S+) (?P<start>\S+) (?P<end>[^\s#]+)##(?P<query>.
 
 @dataclass(frozen=True)
 class CharadesSta:
-    """Args:
-    file: the annotation text file.
-    durations: a JSON file, {video: {"duration": seconds, ...}}.
+    """Reads the annotations of Charades-STA.
+
+    Args:
+        file: The annotation text file.
+        durations: A JSON file of the videos' durations, {video: {"duration": seconds, ...}}.
     """
 
     file: str

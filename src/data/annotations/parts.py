@@ -21,11 +21,11 @@ class HeldOut:
     """A share of a split's videos held out for validation, or what then remains to train on.
 
     Args:
-        of: the split to divide.
+        of: The split to divide.
         part: "val" for the held-out videos, "train" for the others.
-        size: share of the videos held out, in (0, 1).
-        seed: another seed, another choice of videos.
-        group: videos of one group are never parted.
+        size: The share of the videos held out, in (0, 1).
+        seed: The seed of the choice: another seed, another choice of videos.
+        group: A video's group; videos of one group are never parted. By default each video is one of its own.
     """
 
     of: Reader
@@ -52,12 +52,12 @@ class Fold:
     """One of several equal parts of a split's videos, or all the others.
 
     Args:
-        of: the split to divide.
+        of: The split to divide.
         part: "test" for the fold's own videos, "rest" for the others.
-        fold: which, from 0.
-        folds: how many.
-        seed: another seed, another division.
-        group: videos of one group are never parted.
+        fold: The number of the fold, from 0.
+        folds: The number of all folds.
+        seed: The seed of the division: another seed, another division.
+        group: A video's group; videos of one group are never parted. By default each video is one of its own.
     """
 
     of: Reader
@@ -83,8 +83,8 @@ class Without:
     """A split without the videos of others.
 
     Args:
-        of: the split to take from.
-        others: the splits whose videos are left out.
+        of: The split to take from.
+        others: The splits whose videos are left out.
     """
 
     of: Reader

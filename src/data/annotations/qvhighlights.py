@@ -24,8 +24,10 @@ def source(video: str) -> str:
 
 @dataclass(frozen=True)
 class QvHighlights:
-    """Args:
-    file: a JSON Lines file with ground truth (the published test file has none).
+    """Reads the annotations of QVHighlights.
+
+    Args:
+        file: A JSON Lines file with ground truth (the published test file has none).
     """
 
     file: str

@@ -31,7 +31,7 @@ def annotation(
     """A checked annotation; `details` are the other fields of Moment.
 
     Raises:
-        UserError: on an empty query, no window, or a video without length.
+        UserError: An empty query, no window, or a video without length.
     """
     if not isinstance(query, str) or not query.strip():
         raise UserError(f"{where}: the query is empty or no text ({query!r})")

@@ -15,8 +15,10 @@ from src.errors import UserError
 
 @dataclass(frozen=True)
 class Tacos:
-    """Args:
-    file: the annotation file. Seconds are frames / fps, as 2D-TAN computes them.
+    """Reads the annotations of TACoS.
+
+    Args:
+        file: The annotation file. Seconds are frames / fps, as 2D-TAN computes them.
     """
 
     file: str
