@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from src.videos.collection import Item
 from src.data.records import Narratives
 from src.narrators.huggingface import HuggingFaceNarrator
 from src.narrators.narrator import Reading
+from src.videos.collection import Item
 from src.videos.frames import Backend, Pixels, read_frames
 from tests.narrators.tiny import save_llava
 from tests.narrators.videos import write_pictures

@@ -10,11 +10,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from src.build import build_network
+from src.build import Parts
+from src.commands.prepare import convert_checkpoint
 from src.errors import UserError
 from src.models.network import Network
-from src.runs.checkpoints import read_checkpoint
-from src.runs.conversion import convert_checkpoint
+from src.models.predictor import Streams
+from src.runs.checkpoints import load_network, read_checkpoint
 from tests.compose import compose
 from tests.models.detr.golden import load
 
@@ -40,16 +41,20 @@ def test_the_converted_checkpoint_is_the_published_network(kind: str, shared: Pa
     path = convert_checkpoint(config(kind, shared, tmp_path, "merger=none", *SIZES[kind]))
     assert path == tmp_path / "converted" / f"{kind}.ckpt"
     checkpoint = read_checkpoint(path)
-    network: Network = build_network(OmegaConf.create(checkpoint["config"]))
-    network.load_state_dict({k.removeprefix("network."): v for k, v in checkpoint["state_dict"].items()})
+    network: Network = Parts(OmegaConf.create(checkpoint["configuration"]["resolved"])).network
+    load_network(network, checkpoint, path)
     golden = load(shared, kind)
     video, query = golden["input/video"], golden["input/query"]
     with torch.no_grad():
         output = network.predictor.eval()(
-            network.embed_video.eval().projection(video),  # type: ignore[union-attr, operator]
-            golden.video_mask,
-            network.embed_query.eval().projection(query),  # type: ignore[operator]
-            golden.query_mask,
+            Streams(
+                network.embed_video.eval().projection(video),  # type: ignore[union-attr, operator, arg-type]
+                golden.video_mask,
+                network.embed_query.eval().projection(query),  # type: ignore[operator, arg-type]
+                golden.query_mask,
+                golden.inputs,
+                progress=1.0,
+            )
         )
     torch.testing.assert_close(output.spans[-1], golden["output/pred_spans"], atol=1e-4, rtol=0.0)
 

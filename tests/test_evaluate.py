@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from src.build import Parts
 from src.commands.evaluate import evaluate, score
 from src.data.records import Moment
 from src.data.splits import load_split
@@ -152,6 +153,6 @@ def test_novel_words_are_scored_by_part_of_speech(shared: Path) -> None:
     cfg = compose(f"paths.data={shared}/data", "data=charades_cg", config="evaluate")
     moments = load_split(cfg.data, "novel_word").moments
     perfect = [Prediction(moment.query_id, ((*moment.windows[0], 1.0),)) for moment in moments]
-    values = score(moments, perfect, "novel_word", cfg.metrics)
+    values = score(moments, perfect, Parts(cfg).metrics("novel_word", moments))
     assert values["novel_word/R1@0.7"] == 100
     assert {"novel_word:NOUN/R1@0.7", "novel_word:VERB/R1@0.7"} <= values.keys()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from src.build import build_stores
+from src.build import Parts
 from src.commands.prepare import import_captions, make_stores
 from src.data.narratives import read_narratives, write_narratives
 from src.data.records import Narratives
@@ -66,7 +66,7 @@ def test_what_the_config_needs_is_made_and_read(data: Path) -> None:
     cfg = config(data)
     make_stores(cfg)
     assert stores(data) == {"features.i3d.max128.h5", "narratives.llava_13b.glove.h5", "queries.anet.glove.h5"}
-    query, video, narrative = build_stores(cfg, load_split(cfg.data, "train").moments)
+    query, video, narrative = Parts(cfg).stores(load_split(cfg.data, "train").moments)
     assert video is not None
     assert narrative is not None
     assert (video.count("v_train"), video.dim) == (128, 1024)

@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_numbers(small: list[str], trained: Path, t
         ["merger=add"],
         ["merger=attention", "match=cosine"],
         ["merger=narrative_only", "paragraph=none", "features=none"],
-        ["paragraph.network.supervise=both", "paragraph.network.alpha=1.0"],
+        ["predictor.network.supervise=both", "paragraph.network.alpha=1.0"],
         ["+recipe=emb"],
         ["predictor=qd_detr", "paragraph=none"],
         ["loader.bucket=true", "trainer.gradient_clip_val=null"],

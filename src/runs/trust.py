@@ -2,7 +2,7 @@
 
 Hydra's `instantiate` runs whatever a `_target_` names, and a resolver may read this machine's secrets. So before
 anything of a checkpoint's or a run folder's configuration is built, imported or resolved, all of it is compared with
-the config files of this installation. A prefix such as `src.` would not do: `src` too holds functions that run commands.
+the config files of this installation. A prefix such as `src.` would not do: `src` too holds what runs commands.
 """
 
 from __future__ import annotations

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.data.annotations.qvhighlights import QvHighlights
+from src.data.batch import GroundTruth
 from src.data.records import Moment
 from src.metrics.highlights import HighlightDetection, annotated_scores, clip_average_precision, on_clips
+from src.moments import RankedMoments
 
 
 def defined(saliency: np.ndarray, positive: np.ndarray) -> float:
@@ -48,11 +50,17 @@ def moment(**changes: object) -> Moment:
     return Moment(query_id="1", video="v", query="q", **{**settings, **changes})  # type: ignore[arg-type]
 
 
+def add(metric: HighlightDetection, saliency: torch.Tensor, query: Moment) -> None:
+    """Add one query whose clips have this saliency, (1, L)."""
+    windows, scores = torch.tensor([[[0.0, 1.0]]]), torch.ones(1, 1)
+    ranked = RankedMoments.of(windows, scores, torch.tensor([saliency.shape[1]]), saliency)
+    metric.update(ranked, GroundTruth.of([query]))
+
+
 def test_values_by_hand() -> None:
     metric = HighlightDetection()
-    mask = torch.ones(1, 5, dtype=torch.bool)
     # The best clip is 2: everyone's Good, nobody's VeryGood; clip 1 comes next, the first annotator's VeryGood.
-    metric.update(torch.tensor([[0.1, 0.8, 0.9, 0.0, 0.2]]), mask, [moment()])
+    add(metric, torch.tensor([[0.1, 0.8, 0.9, 0.0, 0.2]]), moment())
     values = {name: float(value) for name, value in metric.compute().items()}
     assert values["HL-min-VeryGood-Hit1"] == 0
     assert values["HL-min-Good-Hit1"] == 100
@@ -63,7 +71,7 @@ def test_values_by_hand() -> None:
 
 def test_queries_without_annotated_saliency_do_not_count() -> None:
     metric = HighlightDetection()
-    metric.update(torch.zeros(1, 5), torch.ones(1, 5, dtype=torch.bool), [moment(saliency=(), relevant_clips=())])
+    add(metric, torch.zeros(1, 5), moment(saliency=(), relevant_clips=()))
     assert metric.compute() == {}
 
 
@@ -88,7 +96,7 @@ def test_the_annotators_mean_scores_nearly_all(queries: list[Moment]) -> None:
     metric = HighlightDetection()
     for query in queries[:200]:
         mean = annotated_scores(query).mean(dim=1)[None]
-        metric.update(mean, torch.ones_like(mean, dtype=torch.bool), [query])
+        add(metric, mean, query)
     values = metric.compute()
     assert values["HL-min-Fair-Hit1"] > 98
     assert values["HL-min-Fair-mAP"] > 85

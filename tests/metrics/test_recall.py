@@ -3,83 +3,192 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from hydra.utils import instantiate
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
-from torchmetrics import Metric
 
+from src.data.batch import GroundTruth
 from src.data.records import Moment
-from src.metrics.average_precision import MomentMeanAveragePrecision
-from src.metrics.recall import DiscountedRecall, MeanIoU, RecallAtIoU
-from src.metrics.suite import MomentMetrics, rows_of, table
+from src.metrics.average_precision import STEPS, MomentAveragePrecision
+from src.metrics.metric import MomentMetric
+from src.metrics.recall import DiscountedRecall, MeanIoU, Recall
+from src.metrics.split import SplitMetrics, rows_of
+from src.metrics.table import table
+from src.moments import RankedMoments
+from tests.compose import compose
 
 NAN = math.nan
+Windows = list[list[list[float]]]
 
 
-def value(
-    metric: Metric, windows: list[list[list[float]]], truth: list[list[list[float]]], duration: float = 10
-) -> float:
-    metric.update(torch.tensor(windows), torch.tensor(truth), torch.full((len(windows),), duration))
-    result: Tensor = metric.compute()
-    return float(result)
+def answers(windows: Tensor) -> RankedMoments:
+    """Moments in the order given, all of them there."""
+    scores = -torch.arange(windows.shape[1]).float().expand(windows.shape[:2])
+    return RankedMoments.of(windows, scores, torch.zeros(len(windows), dtype=torch.long))
+
+
+def annotated(windows: Tensor, duration: float = 10.0) -> GroundTruth:
+    moments = [
+        Moment(str(i), "v", "a query", tuple((s, e) for s, e in rows if s == s), duration)
+        for i, rows in enumerate(windows.tolist())
+    ]
+    return GroundTruth.of(moments)
+
+
+def value(metric: MomentMetric, windows: Windows, truth: Windows, name: str | None = None) -> float:
+    """The metric's value of that name, or its only one."""
+    metric.update(answers(torch.tensor(windows)), annotated(torch.tensor(truth)))
+    values = metric.compute()
+    return float(values[name]) if name else float(*values.values())
+
+
+def recall(top: int, least_iou: float, strict: bool = False) -> Recall:
+    return Recall([top], [least_iou], strict)
+
+
+def precision() -> MomentAveragePrecision:
+    return MomentAveragePrecision([0.5, 0.75], {}, top=10)
 
 
 def test_an_iou_of_exactly_the_threshold_is_a_hit_unless_strict() -> None:
     windows, truth = [[[0.0, 4.0]]], [[[0.0, 8.0]]]
-    assert value(RecallAtIoU(1, 0.5), windows, truth) == 100
-    assert value(RecallAtIoU(1, 0.5, strict=True), windows, truth) == 0
+    assert value(recall(1, 0.5), windows, truth) == 100
+    assert value(recall(1, 0.5, strict=True), windows, truth) == 0
 
 
 def test_the_threshold_is_compared_in_double_precision() -> None:
     # 0.7 has no exact binary form: 7 of 10 seconds must still reach it.
-    assert value(RecallAtIoU(1, 0.7), [[[0.0, 7.0]]], [[[0.0, 10.0]]]) == 100
+    assert value(recall(1, 0.7), [[[0.0, 7.0]]], [[[0.0, 10.0]]]) == 100
 
 
 def test_one_of_the_first_n_is_enough() -> None:
     windows, truth = [[[0.0, 1.0], [5.0, 9.0], [2.0, 3.0]]], [[[5.0, 9.0]]]
-    assert value(RecallAtIoU(1, 0.5), windows, truth) == 0
-    assert value(RecallAtIoU(5, 0.5), windows, truth) == 100
+    assert value(recall(1, 0.5), windows, truth) == 0
+    assert value(recall(5, 0.5), windows, truth) == 100
 
 
 def test_the_best_matching_annotated_window_counts() -> None:
     windows, truth = [[[4.0, 8.0]], [[0.0, 1.0]]], [[[0.0, 1.0], [4.0, 8.0]], [[9.0, 10.0], [NAN, NAN]]]
-    assert value(RecallAtIoU(1, 0.7), windows, truth) == 50
+    assert value(recall(1, 0.7), windows, truth) == 50
     assert value(MeanIoU(), windows, truth) == 50
 
 
 def test_a_hit_is_discounted_by_the_distance_of_its_ends() -> None:
     # IoU 0.6; the start is off by 1 of 10 s, the end by 1.
-    assert value(DiscountedRecall(0.5), [[[1.0, 7.0]]], [[[2.0, 6.0]]]) == pytest.approx(100 * 0.9 * 0.9)
-    assert value(DiscountedRecall(0.7), [[[1.0, 7.0]]], [[[2.0, 6.0]]]) == 0
+    assert value(DiscountedRecall([0.5], strict=False), [[[1.0, 7.0]]], [[[2.0, 6.0]]]) == pytest.approx(
+        100 * 0.9 * 0.9
+    )
+    assert value(DiscountedRecall([0.7], strict=False), [[[1.0, 7.0]]], [[[2.0, 6.0]]]) == 0
 
 
 def test_average_precision_of_a_worked_example() -> None:
     # Two annotated windows; the first and third answers find them: precisions 1 and 2/3, mean over the two.
     windows = [[[0.0, 2.0], [3.0, 3.5], [6.0, 8.0]]]
     truth = [[[0.0, 2.0], [6.0, 8.0]]]
-    assert value(MomentMeanAveragePrecision([0.5]), windows, truth) == pytest.approx(100 * (1 + 2 / 3) / 2)
+    assert value(precision(), windows, truth, "mAP@0.5") == pytest.approx(100 * (1 + 2 / 3) / 2)
 
 
 def test_an_annotated_window_is_found_once() -> None:
     windows, truth = [[[0.0, 2.0], [0.0, 2.0]]], [[[0.0, 2.0], [6.0, 8.0]]]
-    assert value(MomentMeanAveragePrecision([0.5]), windows, truth) == pytest.approx(50)
+    assert value(precision(), windows, truth, "mAP@0.5") == pytest.approx(50)
+
+
+def metrics() -> dict[str, MomentMetric]:
+    """Those of conf/metrics/default.yaml."""
+    return instantiate(compose(config="train").metrics.of)
 
 
 def test_batches_add_up() -> None:
     generator = torch.Generator().manual_seed(0)
-    windows = torch.rand(40, 5, 2, generator=generator).sort(dim=-1).values * 10
-    truth = torch.rand(40, 3, 2, generator=generator).sort(dim=-1).values * 10
-    duration = torch.full((40,), 10.0)
-    whole, parts = (MomentMetrics([0.3, 0.5], [1, 5], strict=False) for _ in range(2))
-    whole.update(windows, truth, duration)
+    ranked = answers(torch.rand(40, 5, 2, generator=generator).sort(dim=-1).values * 10)
+    truth = annotated(torch.rand(40, 3, 2, generator=generator).sort(dim=-1).values * 10)
+    whole, parts = (SplitMetrics("val", ["val"], metrics) for _ in range(2))
+    whole.update(ranked, truth)
     for part in torch.arange(40).split(7):
-        parts.update(windows[part], truth[part], duration[part])
-    expected = {name: float(x) for name, x in whole.compute().items()}
-    assert {name: float(x) for name, x in parts.compute().items()} == pytest.approx(expected)
+        members = torch.zeros(40, dtype=torch.bool)
+        members[part] = True
+        parts.update(ranked.of_queries(members), truth.of_queries(members))
+    expected = {name.removeprefix("val/"): float(x) for name, x in whole.compute().items()}
+    values = {name.removeprefix("val/"): float(x) for name, x in parts.compute().items()}
+    assert values == pytest.approx(expected)
     assert expected["R1@0.3"] >= expected["R1@0.5"]
     assert expected["R5@0.5"] >= expected["R1@0.5"]
-    assert {"mIoU", "mAP", "mAP@0.5", "mAP@0.75", "dR1@0.3"} <= expected.keys()
+    assert {"mIoU", "mAP", "mAP@0.5", "mAP@0.75", "dR1@0.3", "mAP-short"} <= expected.keys()
+    whole.reset()
+    assert whole.compute() == {}
+
+
+def test_what_is_no_moment_is_no_hit() -> None:
+    windows = torch.tensor([[[0.0, 0.0], [0.0, 10.0]]])
+    ranked = RankedMoments.of(windows, torch.tensor([[1.0, -math.inf]]), torch.tensor([0]))
+    metric = recall(5, 0.5)
+    metric.update(ranked, annotated(torch.tensor([[[0.0, 10.0]]])))
+    assert metric.compute() == {"R5@0.5": 0}
+
+
+def average_precision(predicted: list[tuple[float, float]], truth: list[tuple[float, float]], least: float) -> float:
+    """QVHighlights' definition in plain Python: interpolated precision, a predicted window takes its best free one."""
+    taken: set[int] = set()
+    true = []
+    for start, end in predicted:
+        ious = []
+        for index, (low, high) in enumerate(truth):
+            inside = max(0.0, min(end, high) - max(start, low))
+            ious.append((inside / (end - start + high - low - inside), index))
+        best = max((each for each in ious if each[1] not in taken and each[0] >= least), default=None)
+        true.append(best is not None)
+        taken |= {best[1]} if best is not None else set()
+    precisions = [sum(true[: rank + 1]) / (rank + 1) for rank in range(len(true))]
+    return sum(max(precisions[rank:]) for rank in range(len(true)) if true[rank]) / len(truth)
+
+
+WINDOW = st.tuples(st.integers(0, 59), st.integers(1, 60)).map(lambda pair: (float(pair[0]), float(pair[0] + pair[1])))
+QUERY = st.tuples(
+    st.lists(WINDOW, min_size=1, max_size=4, unique=True), st.lists(WINDOW, min_size=1, max_size=3, unique=True)
+)
+
+
+@given(st.lists(QUERY, min_size=1, max_size=4))
+def test_average_precision_by_length_is_as_defined(
+    queries: list[tuple[list[tuple[float, float]], list[tuple[float, float]]]],
+) -> None:
+    bounds = {"short": (0.0, 10.0), "middle": (10.0, 30.0), "long": (30.0, math.inf)}
+    metric = MomentAveragePrecision([], {**bounds, "long": (30.0, None)}, top=10)
+    for predicted, truth in queries:
+        metric.update(answers(torch.tensor([predicted])), annotated(torch.tensor([truth]), duration=120.0))
+    values = metric.compute()
+    for name, (low, high) in bounds.items():
+        kept = [(p, [(s, e) for s, e in truth if low < e - s <= high]) for p, truth in queries]
+        expected = [
+            sum(average_precision(p, truth, least) for least in STEPS) / len(STEPS) for p, truth in kept if truth
+        ]
+        if expected:
+            assert float(values[f"mAP-{name}"]) == pytest.approx(100 * sum(expected) / len(expected))
+        else:
+            assert f"mAP-{name}" not in values
+
+
+def test_a_part_of_a_split_is_scored_as_its_queries_alone() -> None:
+    generator = torch.Generator().manual_seed(1)
+    ranked = answers(torch.rand(6, 5, 2, generator=generator).sort(dim=-1).values * 10)
+    truth = annotated(torch.rand(6, 1, 2, generator=generator).sort(dim=-1).values * 10)
+    truth.moments = [
+        replace(moment, novel=(("NOUN", "soup"),) if i % 2 else ()) for i, moment in enumerate(truth.moments)
+    ]
+    whole = SplitMetrics.of("novel_word", truth.moments, metrics)
+    whole.update(ranked, truth)
+    members = torch.tensor([False, True] * 3)
+    alone = SplitMetrics("nouns", ["nouns"], metrics)
+    alone.update(ranked.of_queries(members), truth.of_queries(members))
+    values = whole.compute()
+    for name, expected in alone.compute().items():
+        assert float(values[name.replace("nouns", "novel_word:NOUN")]) == pytest.approx(float(expected))
+    assert "novel_word/mIoU" in values
 
 
 def test_a_query_counts_in_the_row_of_each_part_of_speech_of_its_novel_words() -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from src.build import narratives_file
 from src.commands.narrate import narrate
 from src.data.narratives import read_narratives
 from src.errors import UserError
 from src.narrators.journal import failures_file, read_failures
+from src.places import Places
 from tests.compose import compose
 from tests.narrators.videos import write_video
 from tests.synthetic import write_charades_cd
@@ -128,7 +128,7 @@ def test_a_data_set_names_its_videos(settings: list[str], videos: Path, tmp_path
     cfg = compose("data=charades_cd", f"paths.data={tmp_path / 'data'}", *settings, config="narrate")
     with pytest.raises(UserError, match=f"{len(missing)} of {len(lengths)} videos failed, such as {missing[0]}"):
         narrate(cfg)
-    assert [one.video for one in read_narratives(narratives_file(cfg))] == [first]
+    assert [one.video for one in read_narratives(Places(cfg).narratives)] == [first]
 
 
 def test_what_a_user_forgets_is_said_at_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from src.errors import UserError
+from src.errors import UserError, reason
 
 # Applied in order, each wherever it matches.
 RENAMES: tuple[tuple[str, str], ...] = (
@@ -143,5 +143,6 @@ def _read(path: Path) -> dict[str, Tensor]:
         saved = saved.get("model", saved.get("state_dict", saved))
         return {name: value for name, value in saved.items() if isinstance(value, Tensor)}
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read without running code from it, or is damaged ({reason})") from error
+        raise UserError(
+            f"{path} cannot be read without running code from it, or is damaged ({reason(error)})"
+        ) from error
