@@ -64,12 +64,15 @@ def moved_here(composed: Mapping[str, Any], where: Path, cfg: DictConfig, overri
     Raises:
         UserError: the config names what this installation's conf/ does not, or an override cannot apply to it.
     """
-    require_known(composed, where, conf_folders())
+    folders = conf_folders()
+    require_known(composed, where, folders)
     saved = OmegaConf.create(dict(composed))
     saved.folder, saved.logger, saved.ckpt_path = cfg.folder, {}, None
     for group in ELSEWHERE:
         saved[group] = cfg[group]
-    before = OmegaConf.to_container(saved, resolve=True)
+    before: Any = OmegaConf.to_container(saved, resolve=True)
+    # A reference may carry a part from one group into another.
+    require_known(before, where, folders)
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
         top = key.split(".")[0]
