@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.paired import Step, compare
-from src.data.batch import Batch, Sample, collate
+from src.data.batch import Batch, Labelled, Sample, collate
 from src.data.records import Moment
-from src.models.detr.detr import DETR, Weights
-from src.models.detr.moment_detr import MomentDETR
-from src.models.detr.qd_detr import QDDETR
+from src.models.detr.detr import DETRSettings, Weights
+from src.models.detr.moment_detr import MomentDETRSettings
+from src.models.detr.qd_detr import QDDETRSettings
+from src.models.predictor import Streams
 
 BATCH, CLIPS, WORDS, QUERIES = 32, 75, 20, 10
 HIDDEN, HEADS, LAYERS, WIDTH, DROPOUT = 256, 8, 2, 1024, 0.1
@@ -29,7 +30,8 @@ def ground_truth() -> Batch:
     windows = [((float(i), i + 40.0),) for i in range(BATCH)]
     moments = [Moment(str(i), str(i), "a query", window, 2.0 * CLIPS) for i, window in enumerate(windows)]
     unknown = torch.zeros(WORDS, dtype=torch.bool)
-    return collate([Sample(m, None, None, CLIPS, torch.zeros(WORDS, 1), unknown, (0, 0)) for m in moments])
+    sample = Sample("a query", 2.0 * CLIPS, None, None, CLIPS, torch.zeros(WORDS, 1), unknown)
+    return collate([Labelled(sample, moment, (0, 0)) for moment in moments])
 
 
 def step_of(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
@@ -44,14 +46,26 @@ def step_of(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
     return step
 
 
-def detr_step(kind: type[DETR]) -> Step:
-    network = kind(HIDDEN, HEADS, LAYERS, WIDTH, QUERIES, DROPOUT, 0.5, None, 5, Weights())  # type: ignore[call-arg, arg-type]
+def detr_step(kind: type[DETRSettings]) -> Step:
+    network = kind(
+        hidden=HIDDEN,
+        heads=HEADS,
+        layers=LAYERS,
+        feed_forward=WIDTH,
+        queries=QUERIES,
+        dropout=DROPOUT,
+        input_dropout=0.5,
+        streams=None,
+        max_windows=5,
+        weights=Weights(),
+    ).build()
     batch = ground_truth()
     video, query = torch.randn(BATCH, CLIPS, HIDDEN), torch.randn(BATCH, WORDS, HIDDEN)
 
     def loss() -> Tensor:
-        output = network(video, batch.snippet_mask, query, batch.query_mask)
-        return torch.stack(list(network.losses(output, batch, 0.0).values())).sum()
+        inputs = batch.inputs
+        output = network(Streams(video, inputs.snippet_mask, query, inputs.query_mask, inputs, progress=0.0))
+        return torch.stack(list(network.losses(output, inputs, batch.truth, 0.0).values())).sum()
 
     return step_of(network, loss)
 
@@ -79,8 +93,8 @@ def main() -> None:
     torch.manual_seed(0)
     rivals = {
         # Clips and the global token; the text-to-video stage counts as encoder layers.
-        "QD-DETR": (detr_step(QDDETR), torch_step(2 * LAYERS, CLIPS + 1, encodings=2)),
-        "Moment-DETR": (detr_step(MomentDETR), torch_step(LAYERS, CLIPS + WORDS, encodings=1)),
+        "QD-DETR": (detr_step(QDDETRSettings), torch_step(2 * LAYERS, CLIPS + 1, encodings=2)),
+        "Moment-DETR": (detr_step(MomentDETRSettings), torch_step(LAYERS, CLIPS + WORDS, encodings=1)),
     }
     for name, (ours, theirs) in rivals.items():
         timings = compare({"nn.Transformer": theirs, name: ours}, arguments.runs)

@@ -113,7 +113,7 @@ def seconds_to_snippets(window: tuple[float, float], length: int, duration: floa
     Args:
         window: (start, end) in seconds, 0 <= start < end <= duration.
         length: number of snippets, >= 1.
-        duration: of the video, in seconds, > 0.
+        duration: The video's length in seconds, > 0.
     """
     start, end = (min(max(second * length / duration, 0.0), float(length)) for second in window)
     # An edge further out than the snippet that holds it only adds to the union, one further in only takes from the
@@ -149,7 +149,7 @@ def align_narratives(
         times: (n,) seconds, ascending, n >= 1. A time at or past the end belongs to the last snippet.
         vectors: (n, dim), one sentence feature for each time.
         length: number of snippets, >= 1.
-        duration: of the video, in seconds, > 0.
+        duration: The video's length in seconds, > 0.
         fill: what a snippet without a narrative takes: the narrative nearest to its middle, or zeros.
 
     Returns:

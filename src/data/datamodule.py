@@ -43,9 +43,9 @@ class MomentDataset(Dataset[Batch]):
     """Batches of one split, by lists of sample indices.
 
     Args:
-        moments: of the split.
-        stores: of their features.
-        snippets: see `Snippets`.
+        moments: The split's queries.
+        stores: The stores of their features.
+        snippets: How videos are cut; see `Snippets`.
         every_window: make a sample of each window of a query, for training; otherwise one sample a query.
     """
 
@@ -112,12 +112,12 @@ class MomentDataModule(lightning.LightningDataModule):
     Args:
         train, val: moments.
         tests: moments of each test split, by name.
-        stores, snippets: see `MomentDataset`.
-        every_window: see `MomentDataset`; of the training split.
+        stores, snippets: As for `MomentDataset`.
+        every_window: As for `MomentDataset`, for the training split alone.
         batch_size, eval_batch_size: queries a batch of one process.
         workers: threads that load batches ahead; 0 loads each when it is asked for.
-        bucket: see `BatchSampler`.
-        seed: of the order of the training samples.
+        bucket: Batch training samples of similar length; see `BatchSampler`.
+        seed: The seed of the training samples' order.
     """
 
     def __init__(

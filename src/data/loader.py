@@ -23,7 +23,7 @@ class Loader:
 
     Args:
         dataset: gives the batch of a list of sample indices.
-        sampler: of those lists.
+        sampler: Makes those lists.
         workers: threads; 0 loads a batch when it is asked for.
     """
 

@@ -19,7 +19,7 @@ class Moment:
         windows: the annotated (start, end) pairs in seconds, 0 <= start < end <= duration. One for most data sets,
             several for QVHighlights. In a test split, where none is left out and some are scored as annotated
             (`src.data.splits.load_split`), a window may have no length or reach past the end.
-        duration: of the video, in seconds, > 0.
+        duration: The video's length in seconds, > 0.
         novel: on the novel splits of Charades-CG and ActivityNet-CG, (kind, text) pairs: ("NOUN", "soup") for a novel
             word, ("v-n", "take fridge") for a novel composition.
         saliency: QVHighlights only: for each clip of `relevant_clips`, three annotators' scores, 0 (low) to 4 (high).

@@ -21,7 +21,7 @@ class BatchSampler(Sampler[list[int]]):
         size: samples a batch; the last may be smaller.
         shuffle: a new order each epoch; otherwise the given one.
         bucket: batch samples of similar length (needs shuffle); the batches are still in random order.
-        seed: of the order.
+        seed: The seed of the order.
         rank, world: which of how many processes this is. When training, every process gets the same number of batches;
             when evaluating, some may get one more.
     """

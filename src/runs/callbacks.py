@@ -72,7 +72,7 @@ class LastCheckpoint(Callback):
     validation that state is an earlier one, whose steps are done again.
 
     Args:
-        folder: of the checkpoints.
+        folder: The folder of the checkpoints.
         every_n_steps: a state is kept after every so many steps, and after each epoch.
     """
 

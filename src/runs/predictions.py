@@ -29,7 +29,7 @@ class Prediction:
     """The answer to one query.
 
     Attributes:
-        query_id: of the query.
+        query_id: The query's id.
         windows: (start, end, score), seconds, best first; at least one.
         saliency: a score for each snippet, where the predictor has one.
     """

@@ -30,8 +30,8 @@ class Answers:
     """How a run answered the n queries of a split.
 
     Attributes:
-        path: of the predictions file.
-        ids: of the queries.
+        path: The predictions file.
+        ids: The queries' ids.
         ious: (n,) IoU of the first moment with the best-matching annotated one.
         first: (n, 2) that first moment, in seconds.
         truth: (n, 2) the annotated moment it matches best.

@@ -31,8 +31,8 @@ class RunLogger(WandbLogger):
 
     Args:
         folder: the run folder.
-        experiment: its name.
-        sweep: of conf/sweep, or None; the jobs of one sweep of an experiment are a group.
+        experiment: The experiment's name.
+        sweep: The name of its file in conf/sweep, or None; the jobs of one sweep of an experiment are a group.
         pictures: for each test split so many timelines, evenly from the worst to the best by IoU.
         checkpoint: whether the weights of the best epoch are among the files.
         init: further arguments of `wandb.init`.

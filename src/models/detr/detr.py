@@ -125,7 +125,7 @@ class DETR(Predictor[Prediction]):
         """The weighted span, giou and label loss of each decoder layer: `span_0` the first layer's, `span` the last's.
 
         Args:
-            output: of the network.
+            output: What the network gave.
             targets: (B, W, 2) annotated (centre, width) in [0, 1]; NaN rows are none.
         """
         layers, samples = output.logits.shape[:2]

@@ -80,8 +80,9 @@ class Published:
 
     Attributes:
         predictor: the name of its config, `qd_detr` or `moment_detr`.
-        sizes: of its layers, by the names of the predictor's settings.
-        video_dim, text_dim: of the features it reads; the clip's start and end, which it is given beside, not counted.
+        sizes: The sizes of its layers, by the names of the predictor's settings.
+        video_dim, text_dim: The sizes of the features it reads; the clip's start and end, which it is given beside, are
+            not counted.
         weights: by our names, float32.
     """
 

@@ -39,7 +39,7 @@ class SpanOutput:
         supervised: what Eq. 15 supervises.
         highlights: the highlight logits (B, L) that Eq. 16 supervises.
         mask: (B, L) bool, the valid snippets.
-        ranking: of the proposals, in training; None where the network has no ranking branch.
+        ranking: The proposals' ranking, in training; None where the network has no ranking branch.
     """
 
     boundaries: Boundaries
