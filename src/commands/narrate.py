@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
@@ -34,9 +35,7 @@ def narrate(cfg: DictConfig) -> None:
         _merge(cfg)
         return
     if cfg.report:
-        from src.narrators.assessment import assess  # takes seconds, and narrating needs none of it
-
-        assess(cfg, output_file(cfg))
+        _assess(cfg)
         return
     narrator = build_narrator(cfg.narrator)
     items, output = collection(cfg, narrator), output_file(cfg)
@@ -52,6 +51,18 @@ def narrate(cfg: DictConfig) -> None:
         failed = {item.video: journal.failed[item.video] for item in items if item.video in journal.failed}
         _log.info("%s: narratives of %d videos", journal.path, len(journal.done))
     _raise_if_any(failed, len(items), output)
+
+
+def _assess(cfg: DictConfig) -> None:
+    """Report on the narratives file, against the queries of the data set if there is one."""
+    from src.narrators.assessment import Queries, assess  # takes seconds, and narrating needs none of it
+
+    file, queries = output_file(cfg), None
+    if cfg.get("data") is not None:
+        splits = {split: load_split(cfg.data, split).moments for split in split_names(cfg.data)}
+        store = Places(cfg).narrative_store_of(file.stem)
+        queries = Queries(cfg.data.name, splits, instantiate(cfg.text.encoder), cfg.text.name, store)
+    assess(file, queries)
 
 
 def _outcomes(cfg: DictConfig, narrator: Narrator, items: list[Item], reading: Reading) -> Iterable[Outcome]:

@@ -5,62 +5,69 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.utils import instantiate
-from omegaconf import DictConfig
 from tqdm import tqdm
 
 from src.data.narratives import read_narratives
 from src.data.records import Moment, Narratives
-from src.data.splits import load_split, split_names
 from src.data.store import Store
 from src.data.text_stores import narrative_store
 from src.errors import UserError
 from src.files import whole
 from src.narrators.quality import Closeness, Grounding, Variety, cosine, ground, mentions, variety
-from src.places import Places
 from src.tables import pipes
 from src.text.encoder import TextEncoder
 
 _log = logging.getLogger(__name__)
 
 
-def assess(cfg: DictConfig, file: Path) -> None:
-    """Report on the narratives in `file`, against the queries of the configured data set if there is one.
+@dataclass(frozen=True)
+class Queries:
+    """What narratives are held against.
 
-    The vectors of the narratives are stored for the next time.
+    Attributes:
+        data: The data set's name.
+        splits: The queries of each of its splits.
+        encoder: The text encoder in whose space narratives and queries are compared.
+        text: That encoder's name.
+        store: The store of the narratives' vectors, which is made if need be.
+    """
+
+    data: str
+    splits: Mapping[str, Sequence[Moment]]
+    encoder: TextEncoder
+    text: str
+    store: Path
+
+
+def assess(file: Path, queries: Queries | None) -> None:
+    """Report on the narratives in `file`, against the queries of a data set if there is one.
 
     Raises:
         UserError: No such file, a damaged line in it, none of the data set's videos in it, or what the text encoder
             lacks.
     """
-    splits = _splits(cfg)
-    encoder: TextEncoder | None = instantiate(cfg.text.encoder) if splits else None
-    if encoder is not None and (missing := encoder.missing()):
+    if queries is not None and (missing := queries.encoder.missing()):
         raise UserError("; and ".join(missing))
+    splits = queries.splits if queries is not None else {}
     mentioned: dict[str, frozenset[str]] = {}
     held = variety(_noted(file, {moment.video for moments in splits.values() for moment in moments}, mentioned))
     print(_table([held]))
-    grounding: list[Grounding] = []
-    if encoder is not None:
-        store = Places(cfg).narrative_store_of(file.stem)
-        grounding = _grounding(splits, file, store, encoder, mentioned)
+    content: dict[str, Any] = {"narratives": _numbers(held)}
+    if queries is not None:
+        grounding = _grounding(queries, file, mentioned)
         print(_table(grounding))
+        rows = [_numbers(row) for row in grounding]
+        content |= {"data": queries.data, "text": queries.text, "queries": rows}
     target = file.with_suffix(".report.json")
-    _write(target, held, grounding, cfg)
+    with whole(target) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     _log.info("%s", target)
-
-
-def _splits(cfg: DictConfig) -> dict[str, list[Moment]]:
-    """The moments of each split of the data set; none without a data set."""
-    if cfg.get("data") is None:
-        return {}
-    return {split: list(load_split(cfg.data, split).moments) for split in split_names(cfg.data)}
 
 
 def _noted(file: Path, wanted: set[str], mentioned: dict[str, frozenset[str]]) -> Iterator[Narratives]:
@@ -71,20 +78,15 @@ def _noted(file: Path, wanted: set[str], mentioned: dict[str, frozenset[str]]) -
         yield video
 
 
-def _grounding(
-    splits: dict[str, list[Moment]],
-    file: Path,
-    store: Path,
-    encoder: TextEncoder,
-    mentioned: dict[str, frozenset[str]],
-) -> list[Grounding]:
+def _grounding(queries: Queries, file: Path, mentioned: dict[str, frozenset[str]]) -> list[Grounding]:
     """A row for each split, and one for all together."""
+    splits, encoder = queries.splits, queries.encoder
     videos = {moment.video for moments in splits.values() for moment in moments}
     if not mentioned:
         raise UserError(f"{file} has narratives of none of the {len(videos)} videos that are asked about")
     if len(mentioned) < len(videos):
         _log.warning("%d of %d videos have no narratives: left out", len(videos) - len(mentioned), len(videos))
-    vectors = narrative_store(store, encoder, file, mentioned)
+    vectors = narrative_store(queries.store, encoder, file, mentioned)
     closeness = {
         split: list(_closeness([moment for moment in moments if moment.video in mentioned], vectors, encoder))
         for split, moments in splits.items()
@@ -111,17 +113,6 @@ def _cell(value: Any) -> str:
     if _missing(value):
         return ""
     return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def _write(target: Path, held: Variety, grounding: Sequence[Grounding], cfg: DictConfig) -> None:
-    content: dict[str, Any] = {"narratives": _numbers(held)}
-    if grounding:
-        content["data"] = cfg.data.name
-        content["text"] = cfg.text.name
-        content["queries"] = [_numbers(row) for row in grounding]
-    text = json.dumps(content, indent=2, allow_nan=False)
-    with whole(target) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _numbers(row: Variety | Grounding) -> dict[str, Any]:

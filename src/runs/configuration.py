@@ -73,6 +73,7 @@ def moved_here(composed: Mapping[str, Any], where: Path, cfg: DictConfig, overri
     before: Any = OmegaConf.to_container(saved, resolve=True)
     # A reference may carry a part from one group into another.
     require_known(before, where, folders)
+    here = OmegaConf.to_container(cfg, resolve=False)
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
         top = key.split(".")[0]
@@ -84,8 +85,10 @@ def moved_here(composed: Mapping[str, Any], where: Path, cfg: DictConfig, overri
                 "are there can be replaced"
             )
         # As composed here, interpolations and all; a choice of a group is replaced whole.
-        parent = OmegaConf.select(cfg, key.rpartition(".")[0]) if "." in key else cfg
-        OmegaConf.update(saved, key, parent._get_node(key.rpartition(".")[2]), merge=False)
+        value: Any = here
+        for name in key.split("."):
+            value = value[name]
+        OmegaConf.update(saved, key, value, merge=False)
     after = OmegaConf.to_container(saved, resolve=True)
     if differences := network_differences(before, after):
         raise UserError(f"{where} holds the weights of another network: {'; '.join(differences)}")
