@@ -20,7 +20,7 @@ PROJECT = Path(__file__).parents[1]
 
 def test_two_processes_count_every_query_once(tmp_path: Path) -> None:
     # 21 queries a split in batches of 4: the last batch is smaller, and the queries are odd in number.
-    run = ["+experiment=charades_cd_i3d", *write_small(tmp_path, videos=7), "loader.eval_batch_size=4"]
+    run = [*write_small(tmp_path, videos=7), "loader.eval_batch_size=4"]
     make_stores(compose(*run, config="prepare"))
     one, two = tmp_path / "one", tmp_path / "two"
     train(compose(*run, f"folder={one}", config="train"))

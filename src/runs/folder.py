@@ -21,7 +21,8 @@ from src.runs.configuration import changed_settings
 STATUS = "status.json"
 """The file by which a folder is known to be a run folder."""
 
-_RESOLVED, _COMPOSED = "config.yaml", "composed.yaml"
+CONFIG, COMPOSED = "config.yaml", "composed.yaml"
+"""The configuration as resolved, and as composed."""
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "hydra-core", "h5py", "numpy")
 
@@ -46,8 +47,8 @@ class RunFolder:
         self.started = time.time()
         if _is_first():
             path.mkdir(parents=True, exist_ok=True)
-            (path / _RESOLVED).write_text(OmegaConf.to_yaml(config, resolve=True))
-            (path / _COMPOSED).write_text(OmegaConf.to_yaml(config, resolve=False))
+            (path / CONFIG).write_text(OmegaConf.to_yaml(config, resolve=True))
+            (path / COMPOSED).write_text(OmegaConf.to_yaml(config, resolve=False))
             write_json(path / "environment.json", environment())
 
     def __enter__(self) -> RunFolder:
@@ -90,7 +91,7 @@ def finished_value(path: Path, config: DictConfig) -> float | None:
     status = read_status(path)
     if status is None or status["state"] != "finished":
         return None
-    composed = path / _COMPOSED
+    composed = path / COMPOSED
     if not composed.is_file():
         raise UserError(f"{path} holds a finished run of an earlier version: give another folder, or delete it")
     before: Any = OmegaConf.to_container(OmegaConf.load(composed))

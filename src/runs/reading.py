@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from src.errors import UserError, reason
 from src.moments import iou
-from src.runs.folder import STATUS, read_status
+from src.runs.folder import CONFIG, STATUS, read_status
 
 # Settings in which runs may differ without being another variant.
 _NOT_A_VARIANT = (
@@ -187,7 +187,7 @@ def _read(folder: Path) -> Run:
         if status["state"] != "finished":
             because = f": {status['reason']}" if "reason" in status else ""
             raise UserError(f"{folder} is left out: {status['state']}{because}")
-        config = yaml.safe_load((folder / "config.yaml").read_text())
+        config = yaml.safe_load((folder / CONFIG).read_text())
         metrics = json.loads((folder / "metrics.json").read_text())
         environment = json.loads((folder / "environment.json").read_text())
     except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
