@@ -24,6 +24,6 @@ def standardised_cosine(narrative: Tensor, mask: Tensor, query: Tensor, query_ma
     valid = mask.to(cosine.dtype)
     count = valid.sum(dim=1, keepdim=True)
     centred = (cosine - (cosine * valid).sum(dim=1, keepdim=True) / count) * valid
-    deviation = (centred.square().sum(dim=1, keepdim=True) / count).sqrt()
-    # A video told in one sentence throughout matches equally everywhere.
-    return centred / deviation.clamp(min=1e-3)
+    variance = centred.square().sum(dim=1, keepdim=True) / count
+    # A video told in one sentence throughout matches equally everywhere; the root of 0 would have no gradient.
+    return centred / variance.clamp(min=1e-6).sqrt()
