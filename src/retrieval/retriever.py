@@ -224,6 +224,11 @@ class Retriever:
 
     @cached_property
     def _narrator(self) -> Narrator:
+        if OmegaConf.is_missing(self.parts.cfg.narrator, "url"):
+            raise UserError(
+                "the narrator is a server, which no checkpoint chooses: say which of yours to ask with "
+                "narrator=endpoint narrator.name=… narrator.model=… narrator.url=…"
+            )
         return build_narrator(self.parts.cfg.narrator)
 
     def _narrated(self, path: Path) -> Narratives:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.errors import UserError, reason
 from src.files import whole
 from src.models.network import Network
-from src.runs.configuration import RESOLVED, network_differences
+from src.runs.configuration import COMPOSED, RESOLVED, network_differences
 
 BEST = Path("checkpoints/best.ckpt")
 """Where a run folder holds the weights of its best epoch."""
@@ -41,6 +41,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} carries no configuration that this version reads: evaluate one of an earlier version with that "
             "version, or train it again"
         )
+    configuration = checkpoint["configuration"]
+    if not isinstance(configuration, dict) or not all(
+        isinstance(configuration.get(form), dict) for form in (COMPOSED, RESOLVED)
+    ):
+        raise UserError(f"{path} is not a checkpoint of this project: its configuration is no mapping")
     return checkpoint
 
 

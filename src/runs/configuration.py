@@ -8,8 +8,9 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.runs.trust import conf_folders, require_known
 
 COMPOSED, RESOLVED = "composed", "resolved"
@@ -20,6 +21,9 @@ ELSEWHERE = ("paths", "loader", "trainer", "callbacks", "metrics")
 
 NETWORK = ("features.dim", "text.dim", "merger.", "paragraph.", "match.", "predictor.", "method.")
 """The parts of a config that decide the shape of a network and the meaning of its weights."""
+
+# What names files that are written.
+_NAMES = ("data.name", "data.videos", "data.train", "data.val", "data.tests", "text.name", "narrator.name")
 
 # What does not decide a run's numbers: where things lie, and how it is logged.
 _NOT_OF_A_RUN = ("paths", "folder", "logger", "ckpt_path")
@@ -66,13 +70,19 @@ def moved_here(composed: Mapping[str, Any], where: Path, cfg: DictConfig, overri
     """
     folders = conf_folders()
     require_known(composed, where, folders)
-    saved = OmegaConf.create(dict(composed))
+    content = dict(composed)
+    narrator = content.get("narrator")
+    if isinstance(narrator, Mapping) and "url" in narrator:
+        # Whom to send video frames to, with which of this machine's keys, is not a file's to say.
+        content["narrator"] = {**narrator, "url": "???", "key": "???"}
+    saved = OmegaConf.create(content)
     saved.folder, saved.logger, saved.ckpt_path = cfg.folder, {}, None
     for group in ELSEWHERE:
         saved[group] = cfg[group]
-    before: Any = OmegaConf.to_container(saved, resolve=True)
+    before = _resolved(saved, where)
     # A reference may carry a part from one group into another.
     require_known(before, where, folders)
+    _require_names(before, where)
     here = OmegaConf.to_container(cfg, resolve=False)
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
@@ -89,10 +99,28 @@ def moved_here(composed: Mapping[str, Any], where: Path, cfg: DictConfig, overri
         for name in key.split("."):
             value = value[name]
         OmegaConf.update(saved, key, value, merge=False)
-    after = OmegaConf.to_container(saved, resolve=True)
+    after = _resolved(saved, where)
     if differences := network_differences(before, after):
         raise UserError(f"{where} holds the weights of another network: {'; '.join(differences)}")
     return saved
+
+
+def _resolved(saved: DictConfig, where: Path) -> Any:
+    try:
+        return OmegaConf.to_container(saved, resolve=True)
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise UserError(f"{where} is not used: its configuration cannot be resolved ({reason(error)})") from error
+
+
+def _require_names(resolved: Mapping[str, Any], where: Path) -> None:
+    """A file that a name leads to lies below the folder that the user chose."""
+    for key in _NAMES:
+        group, name = key.split(".")
+        given = content.get(name) if isinstance(content := resolved.get(group), Mapping) else None
+        for each in given if isinstance(given, list) else [given]:
+            if isinstance(each, str) and (Path(each).is_absolute() or ".." in Path(each).parts):
+                said = each.encode("unicode_escape").decode()[:200]
+                raise UserError(f"{where} is not used: its configuration has {key}={said}, which is a path, not a name")
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""What of a stranger's configuration may be built: what conf/ names, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from src.errors import UserError
+from src.runs.trust import conf_folders, require_known
+from tests.compose import CONF, compose
+from tests.runs.hostile import VALUES, alterations, composed, within
+
+PROJECT = Path(__file__).parents[2]
+# Groups that a train config has no place for.
+OTHERS = ("baseline", "hydra", "sweep")
+CHOICES = [
+    f"{'+' if file.parent.name in ('experiment', 'recipe') else ''}{file.parent.name}={file.stem}"
+    for file in sorted(CONF.glob("*/*.yaml"))
+    if file.parent.name not in OTHERS
+]
+# What a choice leaves to the user.
+NEEDED = {
+    "narrator=endpoint": ["narrator.name=a", "narrator.model=b", "narrator.url=http://localhost"],
+    "features=hf": ["features.name=a", "features.model=b", "features.dim=3"],
+    "narrator=hf": ["narrator.name=a", "narrator.model=b"],
+}
+CONTENT = composed()
+KEYS = sorted(CONTENT)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_of_ours_passes(choice: str) -> None:
+    cfg = compose("folder=.", choice, *NEEDED.get(choice, []), config="train")
+    require_known(OmegaConf.to_container(cfg, resolve=False), "x", conf_folders())
+    if choice != "logger=wandb":  # it asks Hydra where the run folder is
+        require_known(OmegaConf.to_container(cfg, resolve=True), "x", conf_folders())
+
+
+@pytest.mark.parametrize("baseline", [file.stem for file in sorted((CONF / "baseline").glob("*.yaml"))])
+def test_every_baseline_passes(baseline: str) -> None:
+    cfg = compose("folder=.", f"baseline={baseline}", config="evaluate")
+    require_known(OmegaConf.to_container(cfg, resolve=False), "x", conf_folders())
+
+
+def refused(content: Any, *folders: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        require_known(content, "stranger.ckpt", [CONF.resolve(), *folders])
+    message = str(caught.value)
+    assert message.isprintable()
+    assert message.startswith("stranger.ckpt")
+    assert len(message) < 400
+    return message
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("name", VALUES)
+def test_whatever_conf_does_not_name_is_refused_wherever_it_stands(name: str, key: str) -> None:
+    content = within(CONTENT, key, VALUES[name])
+    message = refused(content)
+    assert f"its configuration has {key}" in message
+    if isinstance(CONTENT[key], dict):
+        assert f"{key}.own" in message
+
+
+ALTERED = alterations(CONTENT)
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_what_conf_names_is_refused_when_it_is_altered(name: str) -> None:
+    key, content = ALTERED[name]
+    assert key in refused(content)
+
+
+@pytest.mark.parametrize("content", [None, [], "a", 3, ["_target_"]])
+def test_what_is_no_mapping_is_refused(content: Any) -> None:
+    assert "is no mapping" in refused(content)
+
+
+def test_no_stranger_runs_anything(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.runs.hostile", str(tmp_path)],
+        cwd=tmp_path / "place",
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert int(done.stdout.split()[0]) >= 50
+    assert list((tmp_path / "place").iterdir()) == []
+    assert list(tmp_path.rglob("OWNED")) == []
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text().filter(lambda text: "$" not in text)
+NAMES = st.text().filter(lambda text: "$" not in text and not text.startswith("_") and text != "trust_remote_code")
+
+
+def nested(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    inner = st.recursive(leaves, lambda held: st.lists(held) | st.dictionaries(NAMES, held), max_leaves=10)
+    return st.dictionaries(NAMES, inner)
+
+
+@given(nested(PLAIN))
+def test_plain_settings_always_pass(content: dict[str, Any]) -> None:
+    require_known(content, "x", [CONF.resolve()])
+
+
+KNOWN = {
+    line.split("_target_:")[1].split("#")[0].strip()
+    for file in CONF.rglob("*.yaml")
+    for line in file.read_text().splitlines()
+    if "_target_:" in line
+}
+TARGETS = st.one_of(st.text(), st.from_regex(r"[a-z]+(\.[a-z_]+){1,3}", fullmatch=True), st.integers(), st.none())
+
+
+@settings(max_examples=50)
+@given(st.data(), st.lists(NAMES | st.sampled_from(KEYS), min_size=1, max_size=5), TARGETS)
+def test_a_target_that_conf_does_not_name_is_always_refused(data: st.DataObject, path: list[str], target: Any) -> None:
+    if target in KNOWN:
+        return
+    content: Any = {**data.draw(nested(PLAIN)), "_target_": target}
+    for key in reversed(path):
+        beside = data.draw(nested(PLAIN))
+        content = {**beside, key: [content] if data.draw(st.booleans()) else content}
+    refused(content)
+
+
+@given(st.sampled_from(KEYS), st.sampled_from(sorted(KNOWN)))
+def test_a_target_of_ours_passes_in_its_group_only(group: str, target: str) -> None:
+    texts = [file.read_text() for file in CONF.glob(f"{group}/**/*.yaml")]
+    if not any(target in text for text in texts):
+        refused({group: {"_target_": target}})
+
+
+def test_a_folder_of_the_users_own_allows_what_it_names(tmp_path: Path) -> None:
+    (tmp_path / "merger").mkdir()
+    (tmp_path / "merger" / "own.yaml").write_text(
+        "name: own\nnetwork:\n  _target_: own.Merger\n  _partial_: true\n  _args_: [1, 2]\n  home: ${oc.env:OWN}\n"
+    )
+    network = {"_target_": "own.Merger", "_partial_": True, "_args_": [1, 2], "home": "${oc.env:OWN}"}
+    require_known({"merger": {"network": network}}, "x", [CONF.resolve(), tmp_path])
+    assert "merger.network" in refused({"merger": {"network": network}})
+    assert "match.network._target_" in refused({"match": {"network": network}}, tmp_path)
+    assert "merger.network._target_" in refused({"merger": {"network": network | {"_args_": [1, 3]}}}, tmp_path)
+    assert "merger.network._target_" in refused({"merger": {"network": network | {"_partial_": False}}}, tmp_path)
+
+
+def test_a_broken_file_of_the_users_own_allows_nothing(tmp_path: Path) -> None:
+    (tmp_path / "merger").mkdir()
+    (tmp_path / "merger" / "own.yaml").write_text("network: {_target_: own.Merger\n")
+    (tmp_path / "merger" / "bytes.yaml").write_bytes(b"\xff\xfe\x00_target_: own.Merger")
+    assert "own.Merger" in refused({"merger": {"network": {"_target_": "own.Merger"}}}, tmp_path)
