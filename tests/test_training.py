@@ -127,6 +127,19 @@ def test_the_best_epoch_is_chosen_on_validation(trained: Path) -> None:
     assert float(saver["best_model_score"]) == pytest.approx(read(trained / "metrics.json")["best/val/mIoU"])
 
 
+def test_the_kept_weights_score_again_what_they_were_kept_for(small: list[str], trained: Path, tmp_path: Path) -> None:
+    words = [f"checkpoint={trained}", "split=val"]
+    values = evaluate(config(small, tmp_path, *words, command="evaluate"), words)
+    assert values["test/val/mIoU"] == pytest.approx(read(trained / "metrics.json")["best/val/mIoU"], abs=1e-4)
+
+
+def test_the_learning_rate_falls_to_zero_over_the_steps(trained: Path) -> None:
+    state = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    (schedule,) = state["lr_schedulers"]
+    assert schedule["last_epoch"] == state["global_step"] == 6
+    assert schedule["_last_lr"] == [0.0, 0.0]
+
+
 def error(cfg: DictConfig) -> str:
     with pytest.raises(UserError) as caught:
         train(cfg)
