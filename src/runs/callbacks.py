@@ -270,12 +270,13 @@ class LastCheckpoint(Checkpoint):
 
 def _get_random() -> dict[str, Any]:
     """The state of every generator of random numbers, in types that a checkpoint is read back with."""
-    numpy: Any = np.random.get_state()
+    version, keys, gauss = random.getstate()
+    name, numpy_keys, *rest = np.random.get_state()
     return {
         "cpu": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "python": random.getstate(),
-        "numpy": [value.tolist() if isinstance(value, np.ndarray) else value for value in numpy],
+        "python": (version, torch.tensor(keys), gauss),
+        "numpy": (name, torch.from_numpy(np.asarray(numpy_keys, dtype=np.int64)), *rest),
     }
 
 
@@ -283,8 +284,10 @@ def _set_random(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
     if len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
-    random.setstate(state["python"])
-    np.random.set_state(tuple(state["numpy"]))
+    version, keys, gauss = state["python"]
+    random.setstate((version, tuple(keys.tolist()), gauss))
+    name, numpy_keys, *rest = state["numpy"]
+    np.random.set_state((name, numpy_keys.numpy(), *rest))
 
 
 def _requeue() -> None:
