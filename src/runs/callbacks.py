@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from src.data.batch import Batch
 from src.errors import UserError, reason
+from src.files import whole
 from src.models.tea import TEA
 from src.runs.checkpoints import BEST, LAST, PREVIOUS, read_checkpoint
 from src.runs.predictions import Prediction, to_predictions, write_predictions
@@ -156,7 +157,8 @@ class BestCheckpoint(Checkpoint):
         for path in (self.path, beside):
             if path.is_file() and self._holds(path):
                 if path != self.path:
-                    shutil.copyfile(path, self.path)
+                    with whole(self.path) as temporary:
+                        shutil.copyfile(path, temporary)
                 return self.score
         return None
 

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import functools
+import json
+import math
 import random
+import resource
 import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from src.commands.prepare import make_stores
 from src.commands.train import train
+from src.errors import UserError
+from src.runs.callbacks import WholeCheckpoints
+from src.runs.checkpoints import BEST, LAST
 from tests.compose import compose
-from tests.runs.interrupted import at, differences, stopped
+from tests.runs.interrupted import at, contents, differences, stopped
 from tests.synthetic import write_small
 
 KILL, TERM, CTRL_C = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
@@ -146,3 +155,163 @@ def test_a_run_killed_a_hundred_times_ends_as_one_that_was_not(
             folder = tmp_path / f"run{kills}"
     assert run_to(folder, small, *settings) == 0
     assert differences(folder, unbroken(*settings)) == []
+
+
+def kept_on(folder: Path, small: list[str], *settings: str) -> float:
+    """Train here on, as the user would who names a folder."""
+    return train(compose(*small, *settings, f"ckpt_path={folder}", "folder=elsewhere", config="train"))
+
+
+def refused(folder: Path, small: list[str], *settings: str) -> str:
+    with pytest.raises(UserError) as caught:
+        kept_on(folder, small, *settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_moved_run_is_trained_for_longer_as_one_in_its_place(
+    small: list[str], unbroken: Callable[..., Path], tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(unbroken(), here)
+    shutil.copytree(unbroken(), there / "copied")
+    before = json.loads((here / "metrics.json").read_text())
+    for folder in (here, there / "copied"):
+        kept_on(folder, small, "trainer.max_epochs=3")
+    assert differences(here, there / "copied") == []
+    after = json.loads((here / "metrics.json").read_text())
+    assert after["best/val/mIoU"] >= before["best/val/mIoU"]
+    assert not any(math.isnan(value) for value in after.values())
+    # The learning rate goes on along the longer schedule.
+    weights, longer = (torch.load(folder / LAST, weights_only=True) for folder in (unbroken(), here))
+    assert longer["global_step"] == longer["lr_schedulers"][0]["total_iters"] == 9
+    names = weights["state_dict"]
+    assert any(not torch.equal(names[name], longer["state_dict"][name]) for name in names)
+
+
+def test_a_finished_run_that_is_named_stays_as_it_is(
+    small: list[str], unbroken: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(unbroken(), folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    value = kept_on(folder, small)
+    assert value == json.loads((folder / "metrics.json").read_text())["best/val/mIoU"]
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert "optimizer.lr is 0.01 there and 0.1 here" in refused(folder, small, "optimizer.lr=0.1")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("seed=7", "seed is 0 there and 7 here"),
+        ("optimizer.lr=0.1", "optimizer.lr is 0.01 there and 0.1 here"),
+        ("loader.batch_size=4", "loader.batch_size is 3 there and 4 here"),
+        ("+trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches is None there and 2 here"),
+        ("callbacks.best.monitor=val/R1@0.5", "callbacks.best.monitor is val/mIoU there and val/R1@0.5 here"),
+        ("top=3", "top is 10 there and 3 here"),
+        ("features.layout.folder=${paths.features}/${data.videos}/another", "features.layout.folder is"),
+    ],
+)
+def test_a_run_continues_under_its_own_settings_only(
+    small: list[str], unbroken: Callable[..., Path], tmp_path: Path, setting: str, said: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(unbroken(), folder)
+    (folder / "status.json").write_text('{"state": "running"}')
+    files = contents(folder)
+    assert said in refused(folder, small, setting)
+    with pytest.raises(UserError, match="is a checkpoint of another configuration"):
+        train(compose(*small, setting, f"folder={folder}", config="train"))
+    assert contents(folder) == files
+
+
+def test_what_changes_no_number_may_change(small: list[str], unbroken: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run_to(folder, small, passed=at("after epoch end", KILL, 1))
+    free = ["loader.workers=1", "loader.eval_batch_size=5", "logger=none", "name=another"]
+    kept_on(folder, small, *free, "callbacks.last.every_n_steps=1", "trainer.log_every_n_steps=2")
+    found, right = (json.loads((run / "metrics.json").read_text()) for run in (folder, unbroken()))
+    assert found == pytest.approx(right, rel=1e-6)  # sums of other batches
+
+
+def test_a_state_in_a_file_takes_its_best_weights_to_the_new_folder(
+    small: list[str], unbroken: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name, state in (("a", LAST), ("b", BEST)):
+        folder = tmp_path / name
+        train(compose(*small, f"ckpt_path={unbroken() / state}", f"folder={folder}", config="train"))
+        assert (folder / "metrics.json").read_bytes() == (unbroken() / "metrics.json").read_bytes()
+    alone = tmp_path / "alone.ckpt"
+    shutil.copyfile(unbroken() / LAST, alone)
+    with pytest.raises(UserError, match="ended without a validation"):
+        train(compose(*small, f"ckpt_path={alone}", f"folder={tmp_path / 'c'}", config="train"))
+    longer = train(
+        compose(*small, f"ckpt_path={alone}", f"folder={tmp_path / 'd'}", "trainer.max_epochs=3", config="train")
+    )
+    assert not math.isnan(longer)
+
+
+def test_the_newest_run_may_have_the_state_before_the_newest_only(
+    small: list[str], unbroken: Callable[..., Path], tmp_path: Path
+) -> None:
+    runs = tmp_path / "train" / "mine"
+    shutil.copytree(unbroken(), runs / "2026-01-01_00-00-00")
+    newest = runs / "2026-01-02_00-00-00"
+    shutil.copytree(unbroken(), newest)
+    (newest / "status.json").write_text('{"state": "running"}')
+    for name in (LAST, "metrics.json"):
+        (newest / name).unlink()
+    older = (runs / "2026-01-01_00-00-00" / "metrics.json").stat().st_mtime_ns
+    train(compose(*small, "name=mine", f"paths.outputs={tmp_path}", "ckpt_path=last", "folder=new", config="train"))
+    assert (newest / "metrics.json").read_bytes() == (unbroken() / "metrics.json").read_bytes()
+    assert (runs / "2026-01-01_00-00-00" / "metrics.json").stat().st_mtime_ns == older
+
+
+@pytest.mark.parametrize("length", [["trainer.max_steps=6"], ["trainer.max_steps=6", "+trainer.max_time=00:01:00:00"]])
+def test_a_length_in_steps_anneals_as_the_same_in_epochs(
+    small: list[str], unbroken: Callable[..., Path], tmp_path: Path, length: list[str]
+) -> None:
+    train(compose(*small, "trainer.max_epochs=null", *length, f"folder={tmp_path}", config="train"))
+    for name in ("metrics.json", "predictions/test_iid.jsonl"):
+        assert (tmp_path / name).read_bytes() == (unbroken() / name).read_bytes()
+
+
+def test_a_length_in_time_alone_is_refused(small: list[str], tmp_path: Path) -> None:
+    time = ["trainer.max_epochs=null", "+trainer.max_time=00:01:00:00"]
+    with pytest.raises(UserError, match="must be known in steps"):
+        train(compose(*small, *time, f"folder={tmp_path}", config="train"))
+
+
+def test_only_the_best_weights_are_kept_for_the_test(small: list[str], tmp_path: Path) -> None:
+    with pytest.raises(HydraException, match="save_top_k"):
+        train(compose(*small, "+callbacks.best.save_top_k=2", f"folder={tmp_path}", config="train"))
+    with pytest.raises(UserError, match=r"callbacks.best.monitor=val/none is no validation metric: there are val/"):
+        train(compose(*small, "callbacks.best.monitor=val/none", f"folder={tmp_path}/b", config="train"))
+
+
+@pytest.mark.parametrize("room", [0, 200_000])
+def test_a_full_disk_leaves_the_checkpoints_that_were_there(
+    small: list[str], unbroken: Callable[..., Path], tmp_path: Path, room: int
+) -> None:
+    folder = tmp_path / "run"
+    run_to(folder, small, passed=at("after epoch end", KILL, 1))
+    kept = {name: (folder / name).read_bytes() for name in (BEST, LAST)}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    real = WholeCheckpoints.save_checkpoint
+
+    def full(*arguments: Any, **named: Any) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            real(*arguments, **named)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WholeCheckpoints, "save_checkpoint", full)
+        assert "cannot be written" in refused(folder, small)
+    assert {name: (folder / name).read_bytes() for name in (BEST, LAST)} == kept
+    assert not list(folder.rglob("*.part"))
+    kept_on(folder, small)
+    assert differences(folder, unbroken()) == []
