@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import runpy
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,21 +35,25 @@ POINTS: dict[str, tuple[type, str]] = {
 """What a run can be stopped before or after."""
 
 
-def stopped(work: Callable[[], object], passed: Callable[[str], signal.Signals | None]) -> int:
+def stopped(
+    work: Callable[[], object], passed: Callable[[str], signal.Signals | None], log: Path = Path(os.devnull)
+) -> int:
     """Do some work in a copy of this process; its exit status, or minus the signal that ended it.
 
     Args:
         work: What is done.
         passed: Gives the signal that the process sends itself at a point, or None: asked with "before NAME" and "after
             NAME" of each of POINTS that is met.
+        log: Where it writes what it prints.
     """
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
+            file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(file, 1)
+            os.dup2(file, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
             signal.signal(signal.SIGINT, signal.default_int_handler)
             for name, (owner, attribute) in POINTS.items():
                 _watch(owner, attribute, name, passed)
@@ -56,8 +62,10 @@ def stopped(work: Callable[[], object], passed: Callable[[str], signal.Signals |
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else 1
         except BaseException:
-            status = 1
+            traceback.print_exc()
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -94,11 +102,8 @@ def command(*arguments: str) -> Callable[[], object]:
     """`python -m src.train` with these arguments."""
 
     def work() -> None:
-        from src.command import run
-        from src.train import main
-
-        sys.argv = ["train", *arguments]
-        run(main)
+        sys.argv[1:] = arguments
+        runpy.run_module("src.train", run_name="__main__", alter_sys=True)
 
     return work
 
