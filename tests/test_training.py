@@ -122,9 +122,9 @@ def test_many_test_splits_are_tested_after_one_training(trained: Path) -> None:
 
 def test_the_best_epoch_is_chosen_on_validation(trained: Path) -> None:
     saved = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
-    saver = next(state for name, state in saved["callbacks"].items() if name.startswith("ModelCheckpoint"))
+    saver = next(state for name, state in saved["callbacks"].items() if name.startswith("BestCheckpoint"))
     assert saver["monitor"] == "val/mIoU"
-    assert float(saver["best_model_score"]) == pytest.approx(read(trained / "metrics.json")["best/val/mIoU"])
+    assert float(saver["score"]) == pytest.approx(read(trained / "metrics.json")["best/val/mIoU"])
 
 
 def test_the_kept_weights_score_again_what_they_were_kept_for(small: list[str], trained: Path, tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from src.errors import UserError, reason
 from src.files import whole
 from src.models.network import Network
-from src.runs.configuration import COMPOSED, RESOLVED, network_differences
+from src.runs.configuration import COMPOSED, LENGTH, RESOLVED, changed_settings, configuration, said
+
+_log = logging.getLogger(__name__)
 
 BEST = Path("checkpoints/best.ckpt")
 """Where a run folder holds the weights of its best epoch."""
@@ -49,11 +53,40 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def require_same_network(checkpoint: dict[str, Any], cfg: DictConfig, path: Path) -> None:
-    """Raise a UserError that names every setting in which a checkpoint's network differs from the config's."""
-    here = OmegaConf.to_container(cfg, resolve=True)
-    if differences := network_differences(checkpoint["configuration"][RESOLVED], here):
-        raise UserError(f"{path} is a checkpoint of another configuration: {'; '.join(differences)}")
+def require_same_run(checkpoint: Mapping[str, Any], cfg: DictConfig, path: Path) -> None:
+    """Raise a UserError that names every setting in which a checkpoint's run differs from the config's.
+
+    How long it trains may change.
+    """
+    changes = changed_settings(checkpoint["configuration"], configuration(cfg))
+    if others := {key: values for key, values in changes.items() if key not in LENGTH}:
+        raise UserError(
+            f"{path} is a checkpoint of another configuration: {said(others)}. Give the settings that it was trained "
+            "with (only its length may change), or begin a run of its own without ckpt_path and in another folder"
+        )
+
+
+def newest_state(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The newest state of training in a run folder that can be read, which is said where it is not the newest.
+
+    Raises:
+        UserError: there is none.
+    """
+    path, before = folder / LAST, folder / PREVIOUS
+    if not path.is_file() and before.is_file():  # killed between two renames
+        path = before
+    try:
+        return path, read_checkpoint(path)
+    except UserError as error:
+        if path == before or not before.is_file():
+            raise
+        _log.warning("%s; continuing from %s", error, before)
+        return before, read_checkpoint(before)
+
+
+def has_state(folder: Path) -> bool:
+    """Whether a run folder holds a state of training."""
+    return any((folder / state).is_file() for state in (LAST, PREVIOUS))
 
 
 def best_checkpoint(place: Path) -> Path:
@@ -92,7 +125,8 @@ def newest_run(folder: Path) -> Path:
     Raises:
         UserError: there is none.
     """
-    runs = sorted(path.parent.parent for path in folder.glob(f"*/{LAST}"))
+    # Between two renames there is only the state before the newest.
+    runs = {path.parent.parent for state in (LAST, PREVIOUS) for path in folder.glob(f"*/{state}")}
     if not runs:
         raise UserError(f"ckpt_path=last: no run under {folder} has a checkpoint to continue from")
-    return runs[-1]
+    return max(runs)

@@ -16,7 +16,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError, reason
-from src.runs.configuration import changed_settings
+from src.runs.configuration import COMPOSED as AS_COMPOSED
+from src.runs.configuration import LENGTH, changed_settings, said
+from src.runs.configuration import RESOLVED as AS_RESOLVED
 
 STATUS = "status.json"
 """The file by which a folder is known to be a run folder."""
@@ -24,13 +26,21 @@ STATUS = "status.json"
 CONFIG, COMPOSED = "config.yaml", "composed.yaml"
 """The configuration as resolved, and as composed."""
 
+_FORMS = {AS_COMPOSED: COMPOSED, AS_RESOLVED: CONFIG}
+_ELSEWHERE = "Give another folder, or delete it; to train it for longer, name it with ckpt_path"
+
 PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "hydra-core", "h5py", "numpy")
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write text whole or not at all."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.write_text(content)
     temporary.replace(path)
 
 
@@ -44,15 +54,18 @@ class RunFolder:
 
     def __init__(self, path: Path, config: DictConfig) -> None:
         self.path = path
+        self.config = config
         self.started = time.time()
-        if _is_first():
-            path.mkdir(parents=True, exist_ok=True)
-            (path / CONFIG).write_text(OmegaConf.to_yaml(config, resolve=True))
-            (path / COMPOSED).write_text(OmegaConf.to_yaml(config, resolve=False))
-            write_json(path / "environment.json", environment())
 
     def __enter__(self) -> RunFolder:
+        if _is_first():
+            self.path.mkdir(parents=True, exist_ok=True)
+        # Before the rest: a finished run that is trained on is finished no more.
         self._status("running")
+        if _is_first():
+            write_text(self.path / CONFIG, OmegaConf.to_yaml(self.config, resolve=True))
+            write_text(self.path / COMPOSED, OmegaConf.to_yaml(self.config, resolve=False))
+            write_json(self.path / "environment.json", environment())
         return self
 
     def __exit__(
@@ -61,9 +74,7 @@ class RunFolder:
         if error is None:
             self._status("finished")
         else:
-            self._status(
-                "failed", reason=str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            )
+            self._status("failed", reason=_why(error))
 
     def metrics(self, values: dict[str, float]) -> None:
         """Write the run's final metrics, named as they are logged."""
@@ -82,8 +93,21 @@ def _is_first() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def finished_value(path: Path, config: DictConfig) -> float | None:
-    """The best validation value of a run that finished in this folder; None where none did.
+def _why(error: BaseException) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
+        return "stopped by Ctrl-C"
+    return f"{type(error).__name__}: {error}"
+
+
+def finished_value(path: Path, config: DictConfig, longer: bool) -> float | None:
+    """The best validation value of a run that finished in this folder; None where none did, or it is to go on.
+
+    Args:
+        path: The run folder.
+        config: This command's.
+        longer: Whether a finished run of another length is to go on, which would else be an error.
 
     Raises:
         UserError: the finished run had another configuration, which would be overwritten.
@@ -91,16 +115,21 @@ def finished_value(path: Path, config: DictConfig) -> float | None:
     status = read_status(path)
     if status is None or status["state"] != "finished":
         return None
-    composed = path / COMPOSED
-    if not composed.is_file():
+    if not (path / COMPOSED).is_file():
         raise UserError(f"{path} holds a finished run of an earlier version: give another folder, or delete it")
-    before: Any = OmegaConf.to_container(OmegaConf.load(composed))
-    # As the file would give it back.
-    now: Any = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config)))
-    if changed := changed_settings(before, now):
-        raise UserError(
-            f"{path} holds a finished run of another {', '.join(changed)}: give another folder, or delete it"
-        )
+    before: Any = {form: OmegaConf.to_container(OmegaConf.load(path / file)) for form, file in _FORMS.items()}
+    # As the files would give it back.
+    now: Any = {
+        form: OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config, resolve=form == AS_RESOLVED)))
+        for form in _FORMS
+    }
+    changes = changed_settings(before, now)
+    if longer and changes and changes.keys() <= set(LENGTH):
+        return None
+    if changes:
+        raise UserError(f"{path} holds a finished run of another configuration: {said(changes)}. {_ELSEWHERE}")
+    if config.test and not before[AS_RESOLVED]["test"]:
+        return None
     metrics = json.loads((path / "metrics.json").read_text())
     return float(metrics[f"best/{config.callbacks.best.monitor}"])
 
