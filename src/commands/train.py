@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -14,9 +15,10 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
 from src.build import Parts
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.places import Places
-from src.runs.checkpoints import LAST, PREVIOUS, newest_run, read_checkpoint, require_same_network
+from src.runs.callbacks import Begun
+from src.runs.checkpoints import LAST, PREVIOUS, newest_run, read_checkpoint, require_same_network, require_state
 from src.runs.configuration import configuration
 from src.runs.folder import RunFolder, finished_value
 from src.runs.wandb import RunLogger
@@ -48,11 +50,16 @@ def train(cfg: DictConfig) -> float:
         data = parts.data()
         model = parts.model(data, configuration(cfg))
         trainer = build_trainer(cfg)
+        trainer.callbacks.append(begun := Begun())  # type: ignore[attr-defined]
         with _closed_loggers(trainer):
             try:
                 trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
             except SIGTERMException as asked:
                 raise UserError(f"asked to end (SIGTERM): state kept, continue with ckpt_path={folder}") from asked
+            except Exception as error:
+                if checkpoint is None or begun.yes:
+                    raise
+                raise UserError(f"{checkpoint} cannot be continued from ({reason(error)}): it is damaged") from error
             values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
             best = _best(trainer)
             values[f"best/{cfg.callbacks.best.monitor}"] = best
@@ -98,17 +105,23 @@ def _continued(cfg: DictConfig) -> Path | None:
     else:
         place = Path(cfg.ckpt_path)
     if not place.is_dir():
-        require_same_network(read_checkpoint(place), cfg, place)
+        require_same_network(_state(place), cfg, place)
         return place
     cfg.folder = str(place)
     path = place / LAST
     try:
-        saved = read_checkpoint(path)
+        saved = _state(path)
     except UserError as error:
         path = place / PREVIOUS
         if not path.is_file():
             raise
         _log.warning("%s; continuing from %s", error, path)
-        saved = read_checkpoint(path)
+        saved = _state(path)
     require_same_network(saved, cfg, path)
     return path
+
+
+def _state(path: Path) -> dict[str, Any]:
+    saved = read_checkpoint(path)
+    require_state(saved, path)
+    return saved

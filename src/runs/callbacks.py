@@ -62,6 +62,16 @@ def _gather(mine: dict[str, list[Prediction]]) -> list[dict[str, list[Prediction
     return every
 
 
+class Begun(Callback):
+    """Whether training has begun: before, Lightning restores the state that it goes on from."""
+
+    def __init__(self) -> None:
+        self.yes = False
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.yes = True
+
+
 class LastCheckpoint(Callback):
     """Keeps the two newest states of training: `folder`/last.ckpt and, for when that is damaged, previous.ckpt.
 

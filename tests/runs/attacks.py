@@ -119,7 +119,7 @@ def doors(folder: Path, cfg: DictConfig) -> Iterator[tuple[str, Callable[[], obj
     for name, text in {
         "an object of Python": "!!python/object/apply:os.system ['touch OWNED']\n",
         "a module of Python": "a: !!python/module:antigravity\n",
-        "hostile targets": yaml.safe_dump({key: VALUES["os.system"] for key in ("optimizer", "data", "baseline")}),
+        "hostile targets": yaml.safe_dump(dict.fromkeys(("optimizer", "data", "baseline"), VALUES["os.system"])),
     }.items():
         run = folder / name.replace(" ", "_")
         run.mkdir()
