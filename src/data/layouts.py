@@ -119,7 +119,10 @@ class Hdf5:
 
     def __contains__(self, video: str) -> bool:
         name = self.dataset.format(video=video)
-        return name.strip("/") != "" and name in self._opened
+        try:
+            return name.strip("/") != "" and name in self._opened
+        except RuntimeError as error:
+            raise UserError(f"{self.places[0]} is a damaged HDF5 file ({reason(error)})") from error
 
     def __call__(self, video: str) -> Features:
         name = self.dataset.format(video=video)
