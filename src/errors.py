@@ -9,4 +9,8 @@ class UserError(Exception):
 
 def reason(error: BaseException) -> str:
     """The first line of what an exception says, or its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    # PyTorch's and numpy's own words advise to load the file all the same.
+    return (
+        "it holds pickled objects, which could run code" if "weights_only" in said or "allow_pickle" in said else said
+    )

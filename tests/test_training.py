@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from src.commands.evaluate import evaluate
 from src.commands.prepare import make_stores
 from src.commands.train import train
 from src.errors import UserError
+from src.retrieval import Retriever
 from tests.compose import compose
 from tests.synthetic import write_small
 
@@ -162,6 +164,81 @@ def test_a_damaged_checkpoint_is_refused(small: list[str], tmp_path: Path, conte
     path.write_bytes(content)
     assert f"{path} cannot be read as a checkpoint" in error(config(small, tmp_path / "new", f"ckpt_path={path}"))
     assert "no checkpoint at" in error(config(small, tmp_path / "new", f"ckpt_path={tmp_path}/none.ckpt"))
+
+
+def altered(trained: Path, path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """The last state of a run, altered."""
+    state = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    change(state)
+    torch.save(state, path)
+    return path
+
+
+def saver_of(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of Lightning's own saver, which somebody may have among their callbacks."""
+    kept: dict[str, Any] = {"dirpath": "/run/checkpoints", "best_model_path": "/run/checkpoints/best.ckpt"}
+    saver: dict[str, Any] = state["callbacks"].setdefault("ModelCheckpoint{}", kept)
+    return saver
+
+
+STATES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no callbacks": lambda state: state.pop("callbacks"),
+    "callbacks that are a list": lambda state: state.update(callbacks=[]),
+    "a callback that is a number": lambda state: state.update(callbacks={"LastCheckpoint": 3}),
+    "no version": lambda state: state.pop("pytorch-lightning_version"),
+    "no loops": lambda state: state.pop("loops"),
+    "no optimizer": lambda state: state.pop("optimizer_states"),
+    "an epoch that is text": lambda state: state.update(epoch="one"),
+    "files elsewhere that are deleted": lambda state: saver_of(state).update(best_model_path="/tmp/thesis.ckpt"),
+    "other files that are deleted": lambda state: saver_of(state).update(best_k_models={"/tmp/thesis.odt": 1.0}),
+    "a folder above that is deleted": lambda state: saver_of(state).update(
+        kth_best_model_path=saver_of(state)["dirpath"] + "/../x.ckpt"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_state_that_cannot_be_continued_is_refused_before_any_work(
+    small: list[str], trained: Path, tmp_path: Path, name: str
+) -> None:
+    path = altered(trained, tmp_path / "own.ckpt", STATES[name])
+    message = error(config(small, tmp_path / "new", f"ckpt_path={path}"))
+    assert message.startswith(f"{path} ")
+    assert ("delete" in message) == ("deleted" in name)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_state_whose_inside_is_damaged_is_refused(small: list[str], trained: Path, tmp_path: Path) -> None:
+    path = altered(trained, tmp_path / "own.ckpt", lambda state: state.update(optimizer_states=[{"state": 3}]))
+    message = error(config(small, tmp_path / "new", f"ckpt_path={path}", "trainer.max_epochs=3"))
+    assert f"{path} cannot be continued from" in message
+    assert read(tmp_path / "new" / "status.json")["state"] == "failed"
+
+
+WEIGHTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "empty": (lambda state: state["state_dict"].clear(), "weights of another network"),
+    "foreign": (lambda state: state.update(state_dict={"layer.weight": torch.zeros(3)}), "weights of another network"),
+    "a list": (lambda state: state.update(state_dict=[1]), "no weights by name"),
+    "without names": (lambda state: state.update(state_dict={1: torch.zeros(3)}), "no weights by name"),
+    "no tensors": (lambda state: state["state_dict"].update({"network.unknown_word": 3}), "another network"),
+    "another shape": (
+        lambda state: state["state_dict"].update({"network.unknown_word": torch.zeros(3)}),
+        "unknown_word",
+    ),
+    "not finite": (lambda state: state["state_dict"]["network.unknown_word"].fill_(math.nan), "not finite"),
+    "no progress": (lambda state: state.update(progress="half"), "share of its training"),
+    "no configuration": (lambda state: state.pop("configuration"), "no configuration"),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_a_checkpoint_with_damaged_weights_is_refused(trained: Path, tmp_path: Path, name: str) -> None:
+    change, said = WEIGHTS[name]
+    path = altered(trained, tmp_path / "own.ckpt", change)
+    with pytest.raises(UserError, match=said) as caught:
+        Retriever.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_features_of_the_wrong_size_are_refused(small: list[str], tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
 from src.build import Parts
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.places import Places
-from src.runs.callbacks import BestCheckpoint, is_trial
-from src.runs.checkpoints import LAST, has_state, newest_run, newest_state, read_checkpoint, require_same_run
+from src.runs.callbacks import Begun, BestCheckpoint, is_trial
+from src.runs.checkpoints import LAST, has_state, newest_run, newest_state, read_state, require_same_run
 from src.runs.configuration import configuration
 from src.runs.folder import RunFolder, finished_value
 from src.runs.wandb import RunLogger
@@ -50,12 +50,20 @@ def train(cfg: DictConfig) -> float:
         model = parts.model(data, configuration(cfg))
         trainer = build_trainer(cfg)
         best = _best(trainer)
+        # Before the others, of which the one that keeps states comes last.
+        trainer.callbacks.insert(0, begun := Begun())  # type: ignore[attr-defined]
         with _closed_loggers(trainer):
             try:
                 trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
             except SIGTERMException as asked:
                 kept = f"continue with ckpt_path={folder}" if has_state(folder) else "no state was kept yet"
                 raise UserError(f"asked to end (SIGTERM): {kept}") from asked
+            except UserError:
+                raise
+            except Exception as error:
+                if checkpoint is None or begun.yes:
+                    raise
+                raise UserError(f"{checkpoint} cannot be continued from ({reason(error)}): it is damaged") from error
             values, name = dict(best.latest), f"best/{best.monitor}"
             score = values[name] = _validated(best, folder)
             for logger in trainer.loggers:
@@ -115,6 +123,6 @@ def _state(place: Path | None, cfg: DictConfig) -> Path | None:
     """The state to continue from, known to fit the config."""
     if place is None:
         return None
-    path, saved = newest_state(place) if place.is_dir() else (place, read_checkpoint(place))
+    path, saved = newest_state(place) if place.is_dir() else (place, read_state(place))
     require_same_run(saved, cfg, path)
     return path

@@ -7,18 +7,20 @@ time and text.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from src.data.narratives import json_line, parse
+from src.data.narratives import parse
 from src.data.records import Narratives
-from src.errors import UserError
+from src.errors import UserError, reason
+from src.files import LARGEST_TEXT, decoded, is_number, parse_json, read_csv, read_text, shown
+
+# Of a video: at a clip a second, thirty years.
+_MOST_CLIPS = 10**9
 
 
 class Caption(NamedTuple):
@@ -79,9 +81,11 @@ def _narratives(video: str, captions: list[Caption], path: Path, writer: dict[st
 
 def _caption(time: Any, text: Any, where: str) -> Caption:
     try:
+        if not isinstance(time, str) and not is_number(time):
+            raise ValueError
         seconds = float(time)
-    except (TypeError, ValueError):
-        raise UserError(f"{where}: {time!r} is not a time in seconds") from None
+    except ValueError:
+        raise UserError(f"{where}: {shown(time)} is not a time in seconds") from None
     if not isinstance(text, str) or not text.strip():
         raise UserError(f"{where}: the caption is empty")
     return Caption(seconds, text.strip(), where)
@@ -90,41 +94,50 @@ def _caption(time: Any, text: Any, where: str) -> Caption:
 def _of_clips(path: Path, clip_seconds: float) -> Collection:
     for name, content in _members(path):
         captions = []
-        for number, line in enumerate(content.split(b"\n"), start=1):
+        for number, line in enumerate(content.split("\n"), start=1):
             if not line.strip():
                 continue
             where = f"{path}, {name}, line {number}"
-            record = json_line(line, where)
+            record = parse_json(line, where)
             if not isinstance(record, dict) or not {"moment", "description"} <= record.keys():
                 raise UserError(f"{where}: a caption needs moment and description")
             moment = record["moment"]
-            if not isinstance(moment, int) or isinstance(moment, bool) or moment < 0:
-                raise UserError(f"{where}: moment is {moment!r}, not the number of a clip")
+            if type(moment) is not int or not 0 <= moment <= _MOST_CLIPS:
+                raise UserError(f"{where}: moment is {shown(moment)}, not the number of a clip")
             captions.append(_caption((moment + 0.5) * clip_seconds, record["description"], where))
         yield PurePosixPath(name).stem, captions
 
 
-def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+def _members(path: Path) -> Iterator[tuple[str, str]]:
     """Name and content of each .jsonl, in the order of their names."""
     if path.is_dir():
         for file in sorted(path.rglob("*.jsonl")):
-            yield str(file.relative_to(path)), file.read_bytes()
+            yield str(file.relative_to(path)), read_text(file)
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in sorted(archive.namelist()):
-                # macOS adds a shadow of each file.
-                if name.endswith(".jsonl") and "__MACOSX" not in name:
-                    yield name, archive.read(name)
-    except zipfile.BadZipFile as error:
-        raise UserError(f"{path} is not a zip file, or a damaged one ({error})") from error
+            # macOS adds a shadow of each file.
+            members = [
+                member
+                for member in sorted(archive.infolist(), key=lambda member: member.filename)
+                if member.filename.endswith(".jsonl") and "__MACOSX" not in member.filename
+            ]
+            if len({member.filename for member in members}) < len(members):
+                raise UserError(f"{path} holds two files of one name")
+            for member in members:
+                where = f"{path}, {member.filename}"
+                if member.file_size > LARGEST_TEXT:
+                    raise UserError(f"{where} unpacks to {member.file_size >> 20} MiB: it is not read")
+                # Not more than that, whatever the packed data go on to hold.
+                with archive.open(member) as unpacked:
+                    content = unpacked.read(LARGEST_TEXT)
+                yield member.filename, decoded(content, where)
+    except (OSError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path} is not a zip file that can be read ({reason(error)}): unpack it yourself") from error
 
 
 def _of_json(path: Path) -> Collection:
-    try:
-        videos = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from error
+    videos = parse_json(read_text(path), path)
     if not isinstance(videos, dict) or not all(isinstance(captions, dict) for captions in videos.values()):
         raise UserError(f"{path} is not of the form {{video: {{seconds: text}}}}")
     for video, captions in videos.items():
@@ -132,15 +145,7 @@ def _of_json(path: Path) -> Collection:
 
 
 def _of_csv(path: Path) -> Collection:
-    try:
-        content = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not text in UTF-8 ({error})") from error
-    rows = csv.DictReader(io.StringIO(content, newline=""))
-    if not {"video", "time", "text"} <= set(rows.fieldnames or ()):
-        raise UserError(f"{path} needs the columns video, time and text")
     videos: dict[str, list[Caption]] = {}
-    for row in rows:
-        caption = _caption(row["time"], row["text"], f"{path}, line {rows.line_num}")
-        videos.setdefault(row["video"], []).append(caption)
+    for where, row in read_csv(path, ("video", "time", "text")):
+        videos.setdefault(row["video"], []).append(_caption(row["time"], row["text"], where))
     yield from videos.items()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +13,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from src.data.store import check_values
+from src.data.store import check_values, require_own_data
 from src.errors import UserError, reason
+from src.files import require_file
 
 Features = NDArray[np.float32]
+
+LARGEST_ARRAY = 1 << 30
+"""Bytes that the features of one video have at most."""
 
 
 class Layout(Protocol):
@@ -60,7 +63,9 @@ class _Folder:
         return {"layout": type(self).__name__, "place": str(self.places[0])}
 
     def __contains__(self, video: str) -> bool:
-        return self._path(video).is_file()
+        # An annotation file may be anybody's: its ids lead nowhere else.
+        inside = not Path(video).is_absolute() and ".." not in Path(video).parts
+        return inside and self._path(video).is_file()
 
     def _path(self, video: str) -> Path:
         return self.places[0] / f"{video}{self.suffix}"
@@ -113,27 +118,36 @@ class Hdf5:
         return {"layout": "Hdf5", "place": str(self.places[0]), "dataset": self.dataset}
 
     def __contains__(self, video: str) -> bool:
-        return self.dataset.format(video=video) in self._opened
+        name = self.dataset.format(video=video)
+        try:
+            return name.strip("/") != "" and name in self._opened
+        except RuntimeError as error:
+            raise UserError(f"{self.places[0]} is a damaged HDF5 file ({reason(error)})") from error
 
     def __call__(self, video: str) -> Features:
         name = self.dataset.format(video=video)
         where = f"{self.places[0]}, {name}"
-        found = self._opened[name]
-        if not isinstance(found, h5py.Dataset):
-            inside = ", ".join(found) if isinstance(found, h5py.Group) else "nothing"
-            raise UserError(f"{where} is a group of {inside}, not a dataset: set features.layout.dataset")
         try:
-            values = found[()]
-        except OSError as error:
-            raise UserError(f"{where} cannot be read: {error}") from error
-        return _check(where, values, self.dim)
+            require_own_data(self._opened, name)
+            found = self._opened[name]
+            if isinstance(found, h5py.Dataset):
+                if found.nbytes > LARGEST_ARRAY:
+                    raise UserError(f"{where} has {found.nbytes / 2**30:.1f} GiB: it is not the features of a video")
+                return _check(where, found[()], self.dim)
+        except UserError:
+            raise
+        except Exception as error:  # whatever the library meets in a damaged file
+            raise UserError(f"{where} cannot be read ({reason(error)})") from error
+        inside = ", ".join(list(found)[:3]) if isinstance(found, h5py.Group) else "nothing"
+        raise UserError(f"{where} is a group of {inside}, not a dataset: set features.layout.dataset")
 
     @cached_property
     def _opened(self) -> h5py.File:
         try:
+            require_file(self.places[0])
             return h5py.File(self.places[0], locking=False)
-        except OSError as error:
-            raise UserError(f"{self.places[0]} is not an HDF5 file, or a damaged one ({error})") from error
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(f"{self.places[0]} is not an HDF5 file, or a damaged one ({reason(error)})") from error
 
 
 class Streams:
@@ -172,12 +186,21 @@ def _unit(features: Features) -> Features:
 def _load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
     """The array of a .npy, or those of a .npz by name. Pickled objects are refused."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
+        require_file(path)
+        with path.open("rb") as file:
+            is_one = file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX
+        if is_one:
+            # Mapped, an array is as large as its file at most, whatever its header says.
+            return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > LARGEST_ARRAY:
+            raise UserError(f"{path} unpacks to {size / 2**30:.1f} GiB: it is not the features of a video")
+        with np.load(path, allow_pickle=False) as loaded:
             return dict(loaded)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever the library meets in a damaged file
         raise UserError(f"{path} cannot be read as an array: {reason(error)}") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from src.data.records import Narratives
 from src.errors import UserError
-from src.files import whole
+from src.files import is_number, parse_json, read_lines, whole
 
 
 def read_narratives(path: Path) -> Iterator[Narratives]:
@@ -24,16 +23,12 @@ def read_narratives(path: Path) -> Iterator[Narratives]:
     if missing := missing_narratives(path):
         raise UserError(missing[0])
     first: dict[str, int] = {}
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            where = f"{path}, line {number}"
-            narratives = parse(json_line(line, where), where)
-            if narratives.video in first:
-                raise UserError(
-                    f"{where}: video {narratives.video} was already given on line {first[narratives.video]}"
-                )
-            first[narratives.video] = number
-            yield narratives
+    for number, (where, _, line) in enumerate(read_lines(path), start=1):
+        narratives = parse(parse_json(line, where), where)
+        if narratives.video in first:
+            raise UserError(f"{where}: video {narratives.video} was already given on line {first[narratives.video]}")
+        first[narratives.video] = number
+        yield narratives
 
 
 def missing_narratives(path: Path) -> list[str]:
@@ -44,14 +39,6 @@ def missing_narratives(path: Path) -> list[str]:
         f"no narratives at {path}: write them with python -m src.narrate, or take in captions that exist with "
         "python -m src.prepare import_narratives=PATH"
     ]
-
-
-def json_line(line: bytes, where: str) -> Any:
-    """The value of one line of JSON Lines. `where` names it in a UserError."""
-    try:
-        return json.loads(line)
-    except ValueError as error:  # bad JSON, or bytes that are not text
-        raise UserError(f"{where}: not JSON ({error})") from error
 
 
 def parse(record: Any, where: str) -> Narratives:
@@ -65,7 +52,7 @@ def parse(record: Any, where: str) -> Narratives:
         raise UserError(f"{where}: video {video} needs as many times as texts, both as lists")
     if not texts:
         raise UserError(f"{where}: video {video} has no narratives")
-    if not all(map(_is_time, times)) or times != sorted(times):
+    if not all(is_number(time) and time >= 0 for time in times) or times != sorted(times):
         raise UserError(f"{where}: the times of video {video} are not ascending seconds from 0")
     if not all(isinstance(text, str) and text.strip() for text in texts):
         raise UserError(f"{where}: video {video} has an empty narrative")
@@ -87,7 +74,3 @@ def write_narratives(path: Path, narratives: Iterable[Narratives]) -> int:
             file.write(to_line(one))
             count += 1
     return count
-
-
-def _is_time(time: Any) -> bool:
-    return isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < math.inf

@@ -7,6 +7,9 @@ from typing import Any
 
 Window = tuple[float, float]
 
+LONGEST = 1e9
+"""Seconds that no video lasts, thirty years: what is beyond is no time, and past what single precision reckons with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:

@@ -84,7 +84,7 @@ def load_split(data: DictConfig, split: str) -> Split:
         UserError: on an unknown split, a missing file, a malformed record, an empty query, a video without length.
     """
     if split not in data.splits:
-        raise UserError(f"{data.name} has no split {split!r}: it has {', '.join(split_names(data))}")
+        raise UserError(f"{data.name} has no split {split!r}: it has {', '.join(data.splits)}")
     if data.scored_as not in ("clipped", "annotated"):
         raise UserError(f"data.scored_as is {data.scored_as!r}: give clipped or annotated")
     reader: Reader = instantiate(data.splits[split], _convert_="all")

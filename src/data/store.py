@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm import trange
 
 from src.errors import UserError, reason
-from src.files import whole
+from src.files import is_text, parse_json, require_file, whole
 
 FEATURES = "features"
 LARGEST = float(np.finfo(np.float16).max)
@@ -79,6 +79,8 @@ class _Spool:
         self._stack.close()
 
     def add(self, key: str, columns: Columns) -> None:
+        if "\0" in key or not is_text(key):
+            raise UserError(f"{key!a} holds what is no character: {self.target} cannot store it")
         if key in self.counts:
             raise UserError(f"{key!r} is given twice to {self.target}")
         features = columns[FEATURES]
@@ -138,6 +140,25 @@ class _Column(NamedTuple):
     shape: tuple[int, ...]
 
 
+def require_own_data(file: h5py.File, name: str) -> None:
+    """Raise a ValueError if a path in an HDF5 file leads out of it, or into places of its own choosing."""
+    parts = name.strip("/").split("/")
+    for end in range(1, len(parts) + 1):
+        if not isinstance(file.get("/".join(parts[:end]), getlink=True), h5py.HardLink):
+            raise ValueError(f"{'/'.join(parts[:end])} is a link, or is not there")
+    found = file[name]
+    if isinstance(found, h5py.Dataset) and (found.is_virtual or found.external):
+        raise ValueError(f"{name} takes its data from other files")
+
+
+class _Version(NamedTuple):
+    """What tells a file from another that took its name."""
+
+    number: int
+    size: int
+    written: int
+
+
 class Store:
     """A store opened for reading, from the page cache: processes that read one store share that memory.
 
@@ -146,38 +167,48 @@ class Store:
 
     Args:
         path: The store's file.
+        columns: What it must have besides `features`.
 
     Raises:
-        UserError: No such file, or not a store.
+        UserError: No such file, not a store, or a damaged one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: Sequence[str] = ()) -> None:
         self.path = path
         try:
+            require_file(path)
             self._version = _version(path)
             # A store never changes in place, so it needs no lock, which some file systems do not have.
             with h5py.File(path, locking=False) as file:
-                if file.attrs.get("format") != _FORMAT:
-                    raise UserError(f"{path} is not a store of this version: make it again with python -m src.prepare")
-                self.made_by: dict[str, Any] = json.loads(file.attrs["made_by"])
-                keys = file["keys"].asstr()[:]
-                self._offsets: NDArray[np.int64] = file["offsets"][:]
-                self._columns = {
-                    name: _Column(dataset.id.get_offset(), dataset.dtype, dataset.shape)
-                    for name, dataset in file.items()
-                    if name not in _HEADER
-                }
-        except FileNotFoundError as error:
+                foreign = str(file.attrs.get("format")) != _FORMAT
+                if not foreign:
+                    keys = self._read_header(file, columns)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise UserError(f"no store at {path}: make it with python -m src.prepare") from error
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
+        except Exception as error:  # whatever the library meets in a damaged file
             raise UserError(
                 f"{path} is damaged or not a store ({reason(error)}): delete it and make it again"
             ) from error
+        if foreign:
+            raise UserError(f"{path} is not a store of this version: make it again with python -m src.prepare")
         self._index = {key: position for position, key in enumerate(keys)}
         self._arrays: dict[str, NDArray[Any]] = {}
         self._map: mmap.mmap | None = None
         self._read = 0
         self._open()
+
+    def _read_header(self, file: h5py.File, columns: Sequence[str]) -> list[str]:
+        """Everything but the columns' values; returns the keys."""
+        self.made_by = _made_by(file)
+        keys: list[str] = list(_header(file, "keys", self._version).asstr()[:])
+        self._offsets: NDArray[np.int64] = _header(file, "offsets", self._version)[:]
+        _require_offsets(self._offsets, len(keys))
+        if len(set(keys)) < len(keys):
+            raise ValueError("a key stands twice in it")
+        rows = int(self._offsets[-1])
+        self._columns = {name: _column(file, name, rows, self._version) for name in file if name not in _HEADER}
+        _require_columns(self._columns, columns)
+        return keys
 
     def __len__(self) -> int:
         return len(self._index)
@@ -205,7 +236,7 @@ class Store:
         """Every column of a key, copied: `features` (n, dim) float16, and what else there is.
 
         Raises:
-            UserError: The store has no such key.
+            UserError: The store has no such key, or a number of it is not finite.
         """
         position = self._position(key)
         start, stop = self._offsets[position : position + 2]
@@ -213,6 +244,10 @@ class Store:
             self._open()
         rows = {name: array[start:stop].copy() for name, array in self._arrays.items()}
         self._give_back(sum(values.nbytes for values in rows.values()))
+        for name, values in rows.items():
+            if not _is_finite(values):
+                what = f"{name} of {key!r} is not finite"
+                raise UserError(f"{self.path} is damaged ({what}): delete it and make it again")
         return {name: torch.from_numpy(values) for name, values in rows.items()}
 
     def require(self, keys: Iterable[str]) -> None:
@@ -243,13 +278,65 @@ class Store:
             self._read = 0
 
 
-def open_if_made_by(path: Path, made_by: Mapping[str, Any]) -> Store | None:
+def _made_by(file: h5py.File) -> dict[str, Any]:
+    text = file.attrs["made_by"]
+    found = parse_json(text, "made_by") if isinstance(text, str) else None
+    sizes = found.get("sizes") if isinstance(found, dict) else None
+    if not isinstance(sizes, dict) or not {"keys", "rows", "dim"} <= sizes.keys():
+        raise ValueError("what made it is not said")
+    assert isinstance(found, dict)
+    return found
+
+
+def _header(file: h5py.File, name: str, version: _Version) -> h5py.Dataset:
+    """Keys or offsets, which are read at once: what is not in the file (HDF5 fills it up) would have no end."""
+    require_own_data(file, name)
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1 or dataset.nbytes > version.size:
+        raise ValueError(f"{name} is no list within the file")
+    return dataset
+
+
+def _require_offsets(offsets: NDArray[Any], keys: int) -> None:
+    if offsets.dtype.kind not in "iu" or len(offsets) != keys + 1 or keys == 0:
+        raise ValueError(f"there are {keys} keys and {len(offsets)} offsets")
+    if offsets[0] != 0 or not (offsets[:-1] < offsets[1:]).all():
+        raise ValueError("its offsets do not ascend from 0")
+
+
+def _column(file: h5py.File, name: str, rows: int, version: _Version) -> _Column:
+    require_own_data(file, name)
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "fiub" or not dataset.dtype.isnative:
+        raise ValueError(f"{name} is no column of this machine's numbers")
+    offset = dataset.id.get_offset()
+    if dataset.ndim < 1 or dataset.shape[0] != rows or offset is None or offset + dataset.nbytes > version.size:
+        raise ValueError(f"{name} has not {rows} rows in one piece")
+    return _Column(offset, dataset.dtype, dataset.shape)
+
+
+def _require_columns(columns: Mapping[str, _Column], needed: Sequence[str]) -> None:
+    if missing := {FEATURES, *needed} - columns.keys():
+        raise ValueError(f"it has no {', '.join(sorted(missing))}")
+    _, dtype, shape = columns[FEATURES]
+    if dtype != np.float16 or len(shape) != 2 or shape[1] == 0:
+        raise ValueError(f"its features are {dtype} {shape}, not float16 (n, dim)")
+
+
+def _is_finite(values: NDArray[Any]) -> bool:
+    if values.dtype == np.float16:
+        # By its bits, which is many times as fast: an exponent of ones is infinity or NaN.
+        return not ((values.view(np.uint16) & 0x7C00) == 0x7C00).any()
+    return bool(np.isfinite(values).all())
+
+
+def open_if_made_by(path: Path, made_by: Mapping[str, Any], columns: Sequence[str] = ()) -> Store | None:
     """The store at `path` if it is whole and was made by just this; None if it must be made (anew), and say so."""
     if not path.is_file():
         _log.info("making %s", path)
         return None
     try:
-        store = Store(path)
+        store = Store(path, columns)
     except UserError as error:
         _log.warning("making it anew: %s", error)
         return None
@@ -267,6 +354,6 @@ def listing(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(repr(name) for name in names[:most]) + (", …" if len(names) > most else "")
 
 
-def _version(path: Path) -> tuple[int, int, int]:
+def _version(path: Path) -> _Version:
     status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return _Version(status.st_ino, status.st_size, status.st_mtime_ns)

@@ -35,7 +35,7 @@ def query_store(path: Path, encoder: TextEncoder, sentences: Iterable[str]) -> S
 
     digest = hashlib.sha256("\0".join(different).encode()).hexdigest()
     made_by = {**encoder.identity, "sentences": digest}
-    kept = open_if_made_by(path, made_by)
+    kept = open_if_made_by(path, made_by, ("unknown",))
     if kept is not None:
         return kept
     write_store(path, rows(), made_by)
@@ -60,7 +60,7 @@ def narrative_store(path: Path, encoder: TextEncoder, file: Path, videos: Iterab
     with file.open("rb") as content:
         made_by = {**encoder.identity, "narratives": hashlib.file_digest(content, "sha256").hexdigest()}
     wanted = set(videos)
-    kept = open_if_made_by(path, made_by)
+    kept = open_if_made_by(path, made_by, ("times",))
     if kept is not None:
         _require(wanted, set(kept), file)
         return kept

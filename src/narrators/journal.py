@@ -10,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from src.data.narratives import json_line, read_narratives, to_line
+from src.data.narratives import read_narratives, to_line
 from src.errors import UserError
+from src.files import parse_json, read_lines
 from src.narrators.narrator import Failure, Outcome
 
 _log = logging.getLogger(__name__)
@@ -79,12 +80,11 @@ def read_failures(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     failures = {}
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            record = json_line(line, f"{path}, line {number}")
-            if not isinstance(record, dict) or not {"video", "reason"} <= record.keys():
-                raise UserError(f"{path}, line {number}: not a failure with its video and reason")
-            failures[str(record["video"])] = str(record["reason"])
+    for where, _, line in read_lines(path):
+        record = parse_json(line, where)
+        if not isinstance(record, dict) or not {"video", "reason"} <= record.keys():
+            raise UserError(f"{where}: not a failure with its video and reason")
+        failures[str(record["video"])] = str(record["reason"])
     return failures
 
 

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from src.data.narratives import json_line, parse
+from src.data.narratives import parse
 from src.data.records import Narratives
 from src.errors import UserError
-from src.files import whole
+from src.files import parse_json, read_lines, whole
 from src.narrators.journal import differences, failures_file, read_failures
 from src.videos.collection import Item
 
@@ -122,14 +122,10 @@ def _lines(files: Sequence[Path]) -> dict[str, _Line]:
 
 
 def _records(path: Path) -> Iterator[tuple[_Line, Narratives]]:
-    offset = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            where = f"{path}, line {number}"
-            if not line.endswith(b"\n"):
-                raise UserError(f"{where} is torn: narrate that shard to its end first")
-            yield _Line(path, offset, len(line)), parse(json_line(line, where), where)
-            offset += len(line)
+    for where, offset, line in read_lines(path):
+        if not line.endswith(b"\n"):
+            raise UserError(f"{where} is torn: narrate that shard to its end first")
+        yield _Line(path, offset, len(line)), parse(parse_json(line, where), where)
 
 
 def _refuse(videos: Collection[str], problem: str) -> None:

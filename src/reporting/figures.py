@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,8 @@ _STYLE: dict[RcKeyType, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "svg.fonttype": "none",
+    # What runs are called is text, whatever dollars it has.
+    "text.parse_math": False,
     "figure.constrained_layout.use": True,
     "legend.frameon": False,
     # The page's own colours: the baseline grey, the first variant beside it blue.
@@ -40,7 +41,7 @@ def learning_curves(variants: Mapping[str, Sequence[Run]], metric: str) -> str |
     """Validation metric by epoch, the mean over seeds; None where no run logged it."""
     figure, axes = _empty("epoch", f"val {metric}")
     for variant, runs in variants.items():
-        curves = [curve for run in runs if (curve := _curve(run, f"val/{metric}"))]
+        curves = [curve for run in runs if (curve := run.curve(f"val/{metric}"))]
         epochs = sorted({epoch for curve in curves for epoch in curve})
         if epochs:
             values = [mean(curve[epoch] for curve in curves if epoch in curve) for epoch in epochs]
@@ -48,14 +49,6 @@ def learning_curves(variants: Mapping[str, Sequence[Run]], metric: str) -> str |
     if not axes.lines:
         return None
     return _svg(figure)
-
-
-def _curve(run: Run, name: str) -> dict[int, float]:
-    values: dict[int, float] = {}
-    for path in sorted((run.folder / "metrics").glob("*/metrics.csv")):
-        with path.open(newline="") as file:
-            values |= {int(row["epoch"]): float(row[name]) for row in csv.DictReader(file) if row.get(name)}
-    return values
 
 
 @rc_context(_STYLE)

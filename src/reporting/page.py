@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import logging
 import re
@@ -79,17 +80,26 @@ def write_report(cfg: DictConfig) -> Path:
     titles = list(dict.fromkeys(run.data for run in runs))
     if len(titles) > 1:
         problems.append(f"the runs are of {len(titles)} data sets ({', '.join(titles)}): each has a table of its own")
-    parts = [_part(cfg, title, [run for run in runs if run.data == title], problems) for title in titles]
+    parts = []
+    for title in titles:
+        try:
+            parts.append(_part(cfg, title, [run for run in runs if run.data == title], problems))
+        except UserError as error:
+            problems.append(str(error))
+    if not parts:
+        raise UserError("; ".join(problems))
     folder = Path(cfg.output)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     files = {"runs.csv": tidy(runs)}
+    named: set[str] = set()
     for part in parts:
-        name = part.title.lower().replace(" ", "_")
+        name = _file_name(part.title, named)
         for table, gains, suffix in ((part.table, part.differences, ""), (part.parts, part.part_differences, "_parts")):
             if table.columns:
                 files |= {f"{name}{suffix}.md": markdown(table, gains), f"{name}{suffix}.tex": latex(table)}
         drawings = [*part.figures, *(drawing for _, each in part.distributions for drawing in each)]
-        files |= {f"figures/{name}_{drawing.name}.svg": drawing.svg for drawing in drawings}
+        drawn: set[str] = set()
+        files |= {f"figures/{name}_{_file_name(drawing.name, drawn)}.svg": drawing.svg for drawing in drawings}
     files["report.html"] = _render(cfg, runs, parts, problems)
     for name, text in files.items():
         with whole(folder / name) as temporary:
@@ -99,6 +109,15 @@ def write_report(cfg: DictConfig) -> Path:
     for problem in problems:
         _log.warning("%s", problem)
     return folder / "report.html"
+
+
+def _file_name(text: str, taken: set[str]) -> str:
+    """A name of a file, whatever a title or a setting is called: none leads elsewhere, none is taken twice."""
+    short = re.sub(r"[^a-z0-9._-]+", "_", text.lower())[:60].lstrip(".") or "_"
+    names = itertools.chain([short], (f"{short}_{number}" for number in itertools.count(2)))
+    name = next(each for each in names if each not in taken)
+    taken.add(name)
+    return name
 
 
 def _part(cfg: DictConfig, title: str, runs: Sequence[Run], problems: list[str]) -> Part:

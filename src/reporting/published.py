@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
-from math import isnan
+from math import isinf, isnan
 from pathlib import Path
 from typing import NamedTuple
 
 from src.errors import UserError, reason
+from src.files import read_csv
 from src.reporting.tables import Cell, Column, Table
 from src.runs.reading import Run
 
@@ -43,20 +43,18 @@ def read_published(path: Path) -> list[Published]:
     """
     if not path.is_file():
         raise UserError(f"no numbers of a paper at {path}")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if not {"method", "split", "metric", "value"} <= set(rows.fieldnames or ()):
-            raise UserError(f"{path} needs the columns method, split, metric and value")
-        published = []
-        for row in rows:
-            try:
-                value = float(row.pop("value") or "nan")
-                ours = _settings(row.pop("ours", None) or "")
-            except ValueError as error:
-                raise UserError(f"{path}, line {rows.line_num}: {reason(error)}") from error
-            if not isnan(value):
-                data, column = row.pop("data", None) or None, (row.pop("split"), row.pop("metric"))
-                published.append(Published(", ".join(filter(None, row.values())), data, column, value, ours))
+    published = []
+    for where, row in read_csv(path, ("method", "split", "metric", "value")):
+        try:
+            value = float(row.pop("value") or "nan")
+            ours = _settings(row.pop("ours", ""))
+        except ValueError as error:
+            raise UserError(f"{where}: {reason(error)}") from error
+        if isinf(value):
+            raise UserError(f"{where}: the value is not finite")
+        if not isnan(value):
+            data, column = row.pop("data", "") or None, (row.pop("split"), row.pop("metric"))
+            published.append(Published(", ".join(filter(None, row.values())), data, column, value, ours))
     return published
 
 

@@ -64,7 +64,8 @@ def tidy(runs: Sequence[Run]) -> str:
     for run in runs:
         for name, value in run.metrics.items():
             split, _, metric = name.removeprefix("test/").rpartition("/")
-            writer.writerow((run.folder, run.data, run.variant, run.seed, split, metric, value))
+            texts = (_cell(text) for text in (str(run.folder), run.data, run.variant))
+            writer.writerow((*texts, run.seed, _cell(split), _cell(metric), value))
     return text.getvalue()
 
 
@@ -106,7 +107,7 @@ def markdown(table: Table, gains: Gains) -> str:
                 gain = gains.get(variant, {}).get(column)
                 bracket = f" ({gain:+.1f})" if gain is not None else ""
                 numbers.append(_bold(cells.get(column), "**", "**") + bracket)
-            lines.append([split, variant, *numbers])
+            lines.append([_marked(split), _marked(variant), *numbers])
     return pipes(lines) + "\n"
 
 
@@ -140,5 +141,26 @@ def _bold(cell: Cell | None, before: str, after: str) -> str:
     return f"{before}{cell}{after}" if cell.best else str(cell)
 
 
+# What TeX would obey, or typeset as something else.
+_TEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}
+_MARKDOWN = {character: f"\\{character}" for character in "\\`*[]|"} | {"<": "&lt;"}
+
+
 def _escape(text: str) -> str:
-    return "".join(f"\\{character}" if character in "&%$#_{}" else character for character in text)
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+def _marked(text: str) -> str:
+    return "".join(_MARKDOWN.get(character, character) for character in text)
+
+
+def _cell(text: str) -> str:
+    """Text for a spreadsheet, which would take what begins so for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

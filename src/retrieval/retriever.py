@@ -214,7 +214,7 @@ class Retriever:
 
     @cached_property
     def _narrative_store(self) -> Store:
-        return Store(self.parts.places.narrative_store)
+        return Store(self.parts.places.narrative_store, ("times",))
 
     def _told(self, video: str) -> Narratives | None:
         """What the narratives file says of a video; None where only its vectors are here."""

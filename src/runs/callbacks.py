@@ -67,6 +67,16 @@ def _gather(mine: Any) -> list[Any]:
     return every
 
 
+class Begun(Callback):
+    """Whether training has begun: before, Lightning restores the state that it goes on from."""
+
+    def __init__(self) -> None:
+        self.yes = False
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.yes = True
+
+
 class WholeCheckpoints(TorchCheckpointIO):
     """Writes every checkpoint under another name beside its own until it is whole: the one before it stays readable."""
 

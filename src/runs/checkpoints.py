@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,48 @@ def require_same_run(checkpoint: Mapping[str, Any], cfg: DictConfig, path: Path)
         )
 
 
+# What Lightning reads when it goes on with a training.
+_STATE = {
+    "callbacks": dict,
+    "epoch": int,
+    "global_step": int,
+    "loops": dict,
+    "lr_schedulers": list,
+    "optimizer_states": list,
+    "pytorch-lightning_version": str,
+}
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that training can go on from, without touching any file but its own.
+
+    The state of Lightning's ModelCheckpoint names the files that it deletes once a better network is found.
+
+    Raises:
+        UserError: as `read_checkpoint`, or it holds no state of training that is safe to go on from.
+    """
+    checkpoint = read_checkpoint(path)
+    missing = [key for key, kind in _STATE.items() if not isinstance(checkpoint.get(key), kind)]
+    if missing or not all(isinstance(state, dict) for state in checkpoint["callbacks"].values()):
+        raise UserError(
+            f"{path} holds no state of training to continue from (it lacks {', '.join(missing) or 'callbacks'}): its "
+            "network can be evaluated, or training started again"
+        )
+    for state in checkpoint["callbacks"].values():
+        if "best_model_path" not in state:
+            continue
+        folder, kept = state.get("dirpath"), state.get("best_k_models")
+        files = [state["best_model_path"], state.get("kth_best_model_path"), state.get("last_model_path")]
+        files += list(kept) if isinstance(kept, dict) else []
+        if not isinstance(folder, str) or not all(_is_in(folder, file) for file in files if file):
+            raise UserError(f"{path} is not continued from: it would delete files outside its folder of checkpoints")
+    return checkpoint
+
+
+def _is_in(folder: str, file: Any) -> bool:
+    return isinstance(file, str) and Path(file).suffix == ".ckpt" and os.path.dirname(file) == folder.rstrip("/")
+
+
 def newest_state(folder: Path) -> tuple[Path, dict[str, Any]]:
     """The newest state of training in a run folder that can be read, which is said where it is not the newest.
 
@@ -76,12 +119,12 @@ def newest_state(folder: Path) -> tuple[Path, dict[str, Any]]:
     if not path.is_file() and before.is_file():  # killed between two renames
         path = before
     try:
-        return path, read_checkpoint(path)
+        return path, read_state(path)
     except UserError as error:
         if path == before or not before.is_file():
             raise
         _log.warning("%s; continuing from %s", error, before)
-        return before, read_checkpoint(before)
+        return before, read_state(before)
 
 
 def has_state(folder: Path) -> bool:
@@ -98,18 +141,24 @@ def load_network(network: Network, checkpoint: dict[str, Any], path: Path) -> No
     """Give a network the weights of a checkpoint, and say that so much of its training is done.
 
     Raises:
-        UserError: the weights are of another network.
+        UserError: the weights are damaged or of another network.
     """
-    weights = {
-        name.removeprefix("network."): weight
-        for name, weight in checkpoint["state_dict"].items()
-        if name.startswith("network.")
-    }
+    state, progress = checkpoint["state_dict"], checkpoint.get("progress", 1.0)
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise UserError(f"{path} holds no weights by name: it is damaged or of another kind")
+    weights = {name.removeprefix("network."): weight for name, weight in state.items() if name.startswith("network.")}
     try:
         network.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} holds the weights of another network ({reason(error)})") from error
-    network.progress = float(checkpoint.get("progress", 1.0))
+        # The first line only says that something is wrong.
+        *_, said = str(error).strip().splitlines()[:2] or [type(error).__name__]
+        raise UserError(f"{path} holds the weights of another network ({said.strip()})") from error
+    for name, weight in network.state_dict().items():
+        if not weight.isfinite().all():
+            raise UserError(f"{path} holds weights that are not finite, in {name}: it is damaged, or training failed")
+    if not isinstance(progress, int | float) or not 0 <= progress <= 1:
+        raise UserError(f"{path} is damaged: the share of its training that is done is no number from 0 to 1")
+    network.progress = float(progress)
 
 
 def write_network(path: Path, network: Network, configuration: dict[str, Any]) -> None:

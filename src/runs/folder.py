@@ -13,9 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import UserError, reason
+from src.files import parse_json, read_text
 from src.runs.configuration import COMPOSED as AS_COMPOSED
 from src.runs.configuration import LENGTH, changed_settings, said
 from src.runs.configuration import RESOLVED as AS_RESOLVED
@@ -117,7 +120,19 @@ def finished_value(path: Path, config: DictConfig, longer: bool) -> float | None
         return None
     if not (path / COMPOSED).is_file():
         raise UserError(f"{path} holds a finished run of an earlier version: give another folder, or delete it")
-    before: Any = {form: OmegaConf.to_container(OmegaConf.load(path / file)) for form, file in _FORMS.items()}
+    try:
+        before: Any = {
+            form: OmegaConf.to_container(OmegaConf.create(require_plain_yaml(path / file)))
+            for form, file in _FORMS.items()
+        }
+        best = read_json(path / "metrics.json").get(f"best/{config.callbacks.best.monitor}")
+        tested = before[AS_RESOLVED]["test"]
+        if not isinstance(best, int | float):
+            raise UserError("a metric is missing")
+    except (UserError, ValueError, KeyError, TypeError, RecursionError, OmegaConfBaseException) as error:
+        raise UserError(
+            f"{path} holds a damaged finished run ({reason(error)}): give another folder, or delete it"
+        ) from error
     # As the files would give it back.
     now: Any = {
         form: OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config, resolve=form == AS_RESOLVED)))
@@ -128,10 +143,42 @@ def finished_value(path: Path, config: DictConfig, longer: bool) -> float | None
         return None
     if changes:
         raise UserError(f"{path} holds a finished run of another configuration: {said(changes)}. {_ELSEWHERE}")
-    if config.test and not before[AS_RESOLVED]["test"]:
+    if config.test and not tested:
         return None
-    metrics = json.loads((path / "metrics.json").read_text())
-    return float(metrics[f"best/{config.callbacks.best.monitor}"])
+    return float(best)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object of a file of a run folder.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    try:
+        content = parse_json(read_text(path), path)
+    except OSError as error:
+        raise UserError(f"{path} is not there") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: it holds no settings by name")
+    return content
+
+
+def require_plain_yaml(path: Path) -> str:
+    """The text of a YAML file without aliases, by which a few lines can stand for more than any memory holds.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    try:
+        text = read_text(path)
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise UserError(f"{path} is no configuration: it has aliases")
+    except OSError as error:
+        raise UserError(f"{path} is not there") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({reason(error)})") from error
+    return text
 
 
 def read_status(folder: Path) -> dict[str, Any] | None:
@@ -143,12 +190,9 @@ def read_status(folder: Path) -> dict[str, Any] | None:
     path = folder / STATUS
     if not path.is_file():
         return None
-    try:
-        status = json.loads(path.read_text())
-        if not isinstance(status["state"], str):
-            raise ValueError("its state is no word")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({reason(error)})") from error
+    status = read_json(path)
+    if not isinstance(status.get("state"), str):
+        raise UserError(f"{path} is damaged: its state is no word")
     return status
 
 

@@ -7,7 +7,6 @@ duration, windows (annotated) and novel, then predictions, [start, end, score] b
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.data.records import Moment
+from src.data.records import LONGEST, Moment
 from src.errors import UserError
+from src.files import is_number, parse_json, read_text, shown
 from src.moments import RankedMoments
 
 Scored = tuple[float, float, float]
@@ -110,12 +110,8 @@ def read_predictions(path: Path, moments: Sequence[Moment]) -> list[Prediction]:
     """
     if not path.is_file():
         raise UserError(f"no predictions file at {path}")
-    text = path.read_text(encoding="utf-8")
-    whole = _json_or_none(text)
-    if isinstance(whole, dict) and "results" in whole:
-        found = _of_activitynet(whole["results"], path, moments)
-    else:
-        found = _of_lines(text, path)
+    text = read_text(path)
+    found = _of_activitynet(text, path, moments) if _is_one_object(text) else _of_lines(text, path)
     answers: dict[str, Prediction] = {}
     for where, prediction in found:
         if prediction.query_id in answers:
@@ -134,28 +130,32 @@ def _require_same_queries(path: Path, answers: dict[str, Prediction], moments: S
 
 
 def _of_lines(text: str, path: Path) -> Iterator[tuple[str, Prediction]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        record = _json_or_none(line)
+        record = parse_json(line, where, "a JSON record")
         if not isinstance(record, dict):
             raise UserError(f"{where}: not a JSON record")
         if "qid" in record:
-            windows, saliency = record.get("pred_relevant_windows"), record.get("pred_saliency_scores", ())
-            query_id = str(record["qid"])
+            windows, saliency = record.get("pred_relevant_windows"), record.get("pred_saliency_scores", [])
         elif "query_id" in record:
-            windows, saliency = record.get("predictions"), record.get("saliency", ())
-            query_id = str(record["query_id"])
+            windows, saliency = record.get("predictions"), record.get("saliency", [])
         else:
             raise UserError(f"{where}: a record needs query_id and predictions, or qid and pred_relevant_windows")
-        yield where, Prediction(query_id, _windows(windows, where), tuple(saliency))
+        query_id = record.get("qid", record.get("query_id"))
+        if not isinstance(query_id, str) and type(query_id) is not int:
+            raise UserError(f"{where}: the query's id is {shown(query_id)}, not text or a number")
+        if not isinstance(saliency, list) or not all(map(is_number, saliency)):
+            raise UserError(f"{where}: the saliency is {shown(saliency)}, not a list of finite numbers")
+        yield where, Prediction(str(query_id), _windows(windows, where), tuple(map(float, saliency)))
 
 
-def _of_activitynet(results: Any, path: Path, moments: Sequence[Moment]) -> Iterator[tuple[str, Prediction]]:
+def _of_activitynet(text: str, path: Path, moments: Sequence[Moment]) -> Iterator[tuple[str, Prediction]]:
     queries: dict[str, list[Moment]] = defaultdict(list)
     for moment in moments:
         queries[moment.video].append(moment)
+    results = parse_json(text, path)["results"]
     if not isinstance(results, dict):
         raise UserError(f"{path}: results is not {{video: [predictions]}}")
     for video, entries in results.items():
@@ -168,10 +168,12 @@ def _of_activitynet(results: Any, path: Path, moments: Sequence[Moment]) -> Iter
         for moment, entry in zip(queries[video], entries, strict=True):
             if not isinstance(entry, dict) or "timestamp" not in entry:
                 raise UserError(f"{where}: a prediction without timestamp")
-            if _letters(str(entry.get("sentence", moment.query))) != _letters(moment.query):
-                raise UserError(f"{where}: a prediction for {entry['sentence']!r} where the query is {moment.query!r}")
+            sentence = entry.get("sentence", moment.query)
+            if _letters(str(sentence)) != _letters(moment.query):
+                raise UserError(f"{where}: a prediction for {shown(sentence)} where the query is {moment.query!r}")
             timestamp = entry["timestamp"]
-            windows = timestamp if timestamp and isinstance(timestamp[0], list) else [timestamp]
+            several = isinstance(timestamp, list) and timestamp and isinstance(timestamp[0], list)
+            windows = timestamp if several else [timestamp]
             yield where, Prediction(moment.query_id, _windows(windows, where), ())
 
 
@@ -181,20 +183,23 @@ def _windows(windows: Any, where: str) -> tuple[Scored, ...]:
         raise UserError(f"{where}: no predicted windows")
     checked = []
     for rank, window in enumerate(windows):
-        numbers = isinstance(window, list) and len(window) in (2, 3)
-        if not numbers or not all(isinstance(x, int | float) and math.isfinite(x) for x in window):
-            raise UserError(f"{where}: window {window} is not [start, end] or [start, end, score] in numbers")
+        if not isinstance(window, list) or len(window) not in (2, 3) or not all(map(is_number, window)):
+            raise UserError(f"{where}: window {shown(window)} is not [start, end] or [start, end, score] in numbers")
+        if max(map(abs, window[:2])) > LONGEST:
+            raise UserError(f"{where}: window {shown(window)} is not in seconds of any video")
         if window[0] > window[1]:
-            raise UserError(f"{where}: window {window} ends before it starts")
+            raise UserError(f"{where}: window {shown(window)} ends before it starts")
         checked.append((float(window[0]), float(window[1]), float(window[2]) if len(window) == 3 else -float(rank)))
     return tuple(sorted(checked, key=lambda window: -window[2]))
 
 
-def _json_or_none(text: str) -> Any:
+def _is_one_object(text: str) -> bool:
+    """Whether the whole text is one JSON object, of ActivityNet's kind."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return None
+        whole = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(whole, dict) and "results" in whole
 
 
 def _letters(sentence: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +15,21 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from src.data.records import LONGEST
 from src.errors import UserError, reason
+from src.files import is_number, parse_json, read_csv, read_lines
 from src.moments import iou
-from src.runs.folder import CONFIG, STATUS, read_status
+from src.places import Places
+from src.runs.folder import CONFIG, STATUS, read_json, read_status, require_plain_yaml
 
 # Settings in which runs may differ without being another variant.
 _NOT_A_VARIANT = (
     *("seed", "folder", "name", "test", "top", "ckpt_path", "predictions", "checkpoint", "split", "features.store"),
     *("paths.", "data.", "logger.", "callbacks.", "loader.", "trainer.", "metrics.", "baseline."),
 )
+
+# Of what is shown in tables, figures and names of files.
+_LONGEST_NAME = 300
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,8 @@ class Answers:
     def records(self, indices: Iterable[int]) -> list[dict[str, Any]]:
         """The lines of some queries, in the order of `indices`, from the file: all of them would fill the memory."""
         wanted = list(indices)
-        with self.path.open(encoding="utf-8") as file:
-            found = {number: json.loads(line) for number, line in enumerate(file) if number in wanted}
+        lines = enumerate(read_lines(self.path))
+        found = {number: parse_json(line, where) for number, (where, _, line) in lines if number in wanted}
         return [found[index] for index in wanted]
 
 
@@ -109,6 +116,22 @@ class Run:
         """The test splits that have a predictions file."""
         return sorted(path.stem for path in (self.folder / "predictions").glob("*.jsonl"))
 
+    def curve(self, name: str) -> dict[int, float]:
+        """The values of a metric that was logged while training, by epoch; none where it was not.
+
+        Raises:
+            UserError: the log is broken; it names the line.
+        """
+        values: dict[int, float] = {}
+        for path in sorted((self.folder / "metrics").glob("*/metrics.csv")):
+            for where, row in read_csv(path, ("epoch", "step")):
+                try:
+                    if row.get(name):
+                        values[int(row["epoch"])] = float(row[name])
+                except ValueError as error:
+                    raise UserError(f"{where}: not a line of metrics ({reason(error)})") from error
+        return values
+
     def answers(self, split: str) -> Answers:
         """The answers of a split, read once.
 
@@ -131,24 +154,29 @@ def read_answers(path: Path) -> Answers:
     windows: list[tuple[float, float]] = []
     counts: list[int] = []
     duration: list[float] = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                record = json.loads(line)
-                start, end = record["predictions"][0][:2]
-                first.append((float(start), float(end)))
-                annotated = [(float(start), float(end)) for start, end in record["windows"]]
-                if not annotated:
-                    raise ValueError("it has no annotated window")
-                windows += annotated
-                counts.append(len(annotated))
-                duration.append(float(record["duration"]))
-                ids.append(str(record["query_id"]))
-            except (ValueError, KeyError, IndexError, TypeError) as error:
-                raise UserError(f"{path}, line {number}: not a prediction ({reason(error)})") from error
+    for where, _, line in read_lines(path):
+        record = parse_json(line, where, "a prediction")
+        try:
+            start, end = record["predictions"][0][:2]
+            annotated = [(start, end) for start, end in record["windows"]]
+            if not annotated:
+                raise ValueError("it has no annotated window")
+            if not all(is_number(x) and abs(x) <= LONGEST for x in (start, end, *itertools.chain(*annotated))):
+                raise ValueError("a time in it is not in seconds of a video")
+            if not is_number(record["duration"]) or not 0 < record["duration"] <= LONGEST:
+                raise ValueError("its duration is not in seconds above 0")
+            if not all(isinstance(record[key], str) for key in ("query_id", "query", "video")):
+                raise ValueError("its query_id, query and video are not text")
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise UserError(f"{where}: not a prediction ({reason(error)})") from error
+        first.append((float(start), float(end)))
+        windows += annotated
+        counts.append(len(annotated))
+        duration.append(float(record["duration"]))
+        ids.append(record["query_id"])
     if not ids:
         raise UserError(f"{path} holds no prediction")
-    predicted, truth = np.array(first), np.array(windows)
+    predicted, truth = np.array(first), np.array(windows, dtype=np.float64)
     query = np.repeat(np.arange(len(ids)), counts)
     every = iou(torch.from_numpy(predicted[query]), torch.from_numpy(truth)).numpy()
     # Within a query by IoU: its last is its best.
@@ -182,17 +210,62 @@ def find_runs(places: Iterable[Path]) -> tuple[list[Run], list[str]]:
 
 
 def _read(folder: Path) -> Run:
+    """A finished run, all of whose files can be read."""
+    status = read_status(folder) or {}
+    if status.get("state") != "finished":
+        because = f": {status['reason']}" if "reason" in status else ""
+        raise UserError(f"{folder} is left out: {status.get('state')}{because}")
     try:
-        status = read_status(folder) or {}
-        if status["state"] != "finished":
-            because = f": {status['reason']}" if "reason" in status else ""
-            raise UserError(f"{folder} is left out: {status['state']}{because}")
-        config = yaml.safe_load((folder / CONFIG).read_text())
-        metrics = json.loads((folder / "metrics.json").read_text())
-        environment = json.loads((folder / "environment.json").read_text())
-    except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
+        config = _plain(yaml.load(require_plain_yaml(folder / CONFIG), Loader=yaml.CSafeLoader))
+        run = Run(folder, config, read_json(folder / "metrics.json"), read_json(folder / "environment.json"))
+        _require_whole(run)
+        for split in run.splits:
+            run.answers(split)
+        run.curve("val/mIoU")
+    except (UserError, OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{folder} is left out: not a whole run folder ({reason(error)})") from error
-    return Run(folder, config, metrics, environment)
+    return run
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A configuration of nothing but what JSON has too."""
+    if not isinstance(config, dict):
+        raise ValueError(f"{CONFIG} holds no settings")
+    rest: list[Any] = [config]
+    while rest:
+        node = rest.pop()
+        if isinstance(node, dict):
+            if not all(isinstance(key, str) and key.isprintable() for key in node):
+                raise ValueError(f"{CONFIG} has a setting without a name")
+            rest += node.values()
+        elif isinstance(node, list):
+            rest += node
+        elif not isinstance(node, str | int | float | None):
+            raise ValueError(f"{CONFIG} holds a {type(node).__name__}")
+    return config
+
+
+def _require_whole(run: Run) -> None:
+    """Raise a ValueError unless a run says all that a report shows of it, in words that can be shown."""
+    config, machine = run.config, run.environment.get("machine")
+    data = config.get("data")
+    if not isinstance(data, dict) or not all(isinstance(data.get(key), str) for key in ("name", "title")):
+        raise ValueError(f"{CONFIG} has no name and title of the data")
+    if type(config.get("seed")) is not int or not isinstance(config.get("name"), str | int):
+        raise ValueError(f"{CONFIG} has no name and seed")
+    try:
+        _ = run.source, Places(config).narratives
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{CONFIG} does not say {reason(error)}") from error
+    if not isinstance(machine, dict) or not {"system", "cores"} <= machine.keys():
+        raise ValueError("environment.json names no machine")
+    if not isinstance(run.environment.get("commit"), str | None) or "changed" not in run.environment:
+        raise ValueError("environment.json names no commit")
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in run.metrics.values()):
+        raise ValueError("metrics.json has a metric that is no number")
+    for name in (data["title"], *run.metrics, *run.splits):
+        if not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise ValueError(f"a title, a metric or a split is named {name[:_LONGEST_NAME]!a}")
 
 
 def _name(runs: Sequence[Run]) -> None:
@@ -204,6 +277,7 @@ def _name(runs: Sequence[Run]) -> None:
         else:
             parts = [_setting(key, run.settings.get(key)) for key in keys]
             run.variant = " ".join(parts) or str(run.config["name"])
+        run.variant = "".join(letter if letter.isprintable() else " " for letter in run.variant)[:_LONGEST_NAME]
 
 
 def differing(runs: Sequence[Run]) -> list[str]:

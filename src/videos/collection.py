@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.errors import UserError
+from src.files import read_text
 
 
 class Item(NamedTuple):
@@ -52,5 +53,5 @@ def _files(place: Path) -> Iterable[Path]:
         raise UserError(f"no videos at {place}: give videos=FOLDER, a video file, or a .txt with a path a line")
     if place.suffix != ".txt":
         return [place]
-    lines = [line.strip() for line in place.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in read_text(place).splitlines()]
     return [place.parent / line for line in dict.fromkeys(lines) if line]

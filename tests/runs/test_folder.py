@@ -12,7 +12,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError
-from src.runs.checkpoints import require_same_network
+from src.runs.checkpoints import require_same_run
 from src.runs.configuration import changed_settings, configuration
 from src.runs.folder import RunFolder, finished_value
 from tests.compose import compose
@@ -31,23 +31,27 @@ def finish(folder: Path, *overrides: str) -> None:
 
 def test_a_finished_run_is_known_by_all_of_its_settings(tmp_path: Path) -> None:
     finish(tmp_path)
-    assert finished_value(tmp_path, config(tmp_path)) == 12.5
-    for override, group in (
-        ("seed=1", "seed"),
-        ("match=cosine", "match"),
-        ("optimizer.lr=0.1", "optimizer"),
-        ("+optimizer.foreach=true", "optimizer"),
-        ("+callbacks.own={_target_: own}", "callbacks"),
-        ("+own=1", "own"),
+    assert finished_value(tmp_path, config(tmp_path), longer=False) == 12.5
+    for override, changed in (
+        ("seed=1", "seed is 0 there and 1 here"),
+        ("match=cosine", "match.name is none there and cosine here"),
+        ("optimizer.lr=0.1", "optimizer.lr is 0.0005 there and 0.1 here"),
+        ("+optimizer.foreach=true", "optimizer.foreach is None there and True here"),
+        ("+callbacks.own={_target_: own}", "callbacks.own._target_ is None there and own here"),
+        ("+own=1", "own is None there and 1 here"),
     ):
-        with pytest.raises(UserError, match=f"finished run of another {group}:"):
-            finished_value(tmp_path, config(tmp_path, override))
+        with pytest.raises(UserError) as caught:
+            finished_value(tmp_path, config(tmp_path, override), longer=False)
+        assert f"finished run of another configuration: {changed}" in str(caught.value)
 
 
 def test_a_setting_that_is_gone_is_a_change_too() -> None:
-    assert changed_settings({"a": 1, "own": 2}, {"a": 1}) == ["own"]
-    assert changed_settings({"a": 1}, {"a": 1, "own": 2}) == ["own"]
-    assert changed_settings({"a": 1, "paths": {"data": "x"}}, {"a": 1, "paths": {"data": "y"}}) == []
+    def both(**content: Any) -> dict[str, Any]:
+        return {"composed": content, "resolved": content}
+
+    assert changed_settings(both(a=1, own=2), both(a=1)) == {"own": (2, None)}
+    assert changed_settings(both(a=1), both(a=1, own=2)) == {"own": (None, 2)}
+    assert changed_settings(both(a=1, paths={"data": "x"}), both(a=1, paths={"data": "y"})) == {}
 
 
 @pytest.mark.parametrize(
@@ -63,9 +67,9 @@ def test_a_setting_that_is_gone_is_a_change_too() -> None:
 )
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, override: str, expected: str) -> None:
     checkpoint: dict[str, Any] = {"configuration": configuration(config(tmp_path))}
-    require_same_network(checkpoint, config(tmp_path, "seed=3", "optimizer.lr=1"), Path("x.ckpt"))
+    require_same_run(checkpoint, config(tmp_path, "trainer.max_epochs=3", "paths.data=/x"), Path("x.ckpt"))
     with pytest.raises(UserError) as caught:
-        require_same_network(checkpoint, config(tmp_path, override), Path("x.ckpt"))
+        require_same_run(checkpoint, config(tmp_path, override), Path("x.ckpt"))
     assert expected in str(caught.value)
 
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.data.annotations.reading import Annotation, annotation, columns, field, number, parse_json, read_text, window
+from src.data.annotations.reading import Annotation, annotation, columns, field, number, parse_object, window
 from src.errors import UserError
+from src.files import read_text, shown
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Captions:
     def __call__(self) -> Iterator[Annotation]:
         counts: Counter[str] = Counter()
         for path in (Path(self.root) / file for file in self.files):
-            for video, record in parse_json(read_text(path), str(path)).items():
+            for video, record in parse_object(read_text(path), str(path)).items():
                 here = f"{path}: video {video}"
                 duration = number(field(record, self.duration_key, here), "the duration", here)
                 novelty = next((key for key in ("news", "novels") if key in record), None)
@@ -57,12 +58,12 @@ class Captions:
 def _novel(kinds: object, where: str) -> tuple[tuple[str, str], ...]:
     """{"NOUN": ["soup"]} to (("NOUN", "soup"),), {"v-n": [["take", "fridge"]]} to (("v-n", "take fridge"),)."""
     if not isinstance(kinds, dict) or not all(isinstance(texts, list) for texts in kinds.values()):
-        raise UserError(f"{where}: what is novel must be lists by their kind, found {kinds!r}")
+        raise UserError(f"{where}: what is novel must be lists by their kind, found {shown(kinds)}")
     return tuple((kind, _text(text, where)) for kind, texts in kinds.items() for text in texts)
 
 
 def _text(value: Any, where: str) -> str:
     parts = value if isinstance(value, list) else [value]
     if not parts or not all(isinstance(part, str) for part in parts):
-        raise UserError(f"{where}: a novel word or composition must be text, found {value!r}")
+        raise UserError(f"{where}: a novel word or composition must be text, found {shown(value)}")
     return " ".join(parts)

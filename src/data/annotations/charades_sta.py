@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.data.annotations.reading import Annotation, annotation, field, lines, number, parse_json, read_text
+from src.data.annotations.reading import Annotation, annotation, field, lines, number, parse_object
 from src.errors import UserError
+from src.files import read_text, shown
 
 _LINE = re.compile(r"(?P<video>\S+) (?P<start>\S+) (?P<end>[^\s#]+)##(?P<query>.*)")
 
@@ -27,12 +28,12 @@ class CharadesSta:
     durations: str
 
     def __call__(self) -> Iterator[Annotation]:
-        videos = parse_json(read_text(Path(self.durations)), self.durations)
+        videos = parse_object(read_text(Path(self.durations)), self.durations)
         counts: Counter[str] = Counter()
         for where, line in lines(Path(self.file)):
             match = _LINE.fullmatch(line.strip())
             if match is None:
-                raise UserError(f"{where}: expected `VIDEO START END##sentence`, found {line!r}")
+                raise UserError(f"{where}: expected `VIDEO START END##sentence`, found {shown(line)}")
             video = match["video"]
             if video not in videos:
                 raise UserError(f"{where}: unknown video {video}: {self.durations} holds no duration for it")

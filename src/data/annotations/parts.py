@@ -36,6 +36,8 @@ class HeldOut:
 
     def __call__(self) -> Iterator[Annotation]:
         annotations = list(self.of())
+        if not annotations:
+            return iter(())
         groups = _shuffled(annotations, self.group, f"held out/{self.seed}")
         count = round(self.size * len(groups))
         if not 0 < count < len(groups):
@@ -69,6 +71,8 @@ class Fold:
 
     def __call__(self) -> Iterator[Annotation]:
         annotations = list(self.of())
+        if not annotations:
+            return iter(())
         groups = _shuffled(annotations, self.group, f"fold/{self.seed}")
         if not 0 <= self.fold < self.folds or not 2 <= self.folds <= len(groups):
             raise UserError(

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.data.annotations.reading import Annotation, annotation, columns, field, lines, number, parse_json, window
+from src.data.annotations.reading import Annotation, annotation, columns, field, lines, number, parse_object, window
 from src.errors import UserError
+from src.files import is_number, shown
 
 CLIP_SECONDS = 2.0
 
@@ -34,13 +35,16 @@ class QvHighlights:
 
     def __call__(self) -> Iterator[Annotation]:
         for where, line in lines(Path(self.file)):
-            record = parse_json(line, where)
+            record = parse_object(line, where)
             video = field(record, "vid", where)
             if not isinstance(video, str) or video.count("_") < 2:
-                raise UserError(f"{where}: vid must read YOUTUBE-ID_START_END, found {video!r}")
+                raise UserError(f"{where}: vid must read YOUTUBE-ID_START_END, found {shown(video)}")
+            query_id = field(record, "qid", where)
+            if not isinstance(query_id, str) and type(query_id) is not int:
+                raise UserError(f"{where}: qid must be a number or text, found {shown(query_id)}")
             windows = field(record, "relevant_windows", where)
             if not isinstance(windows, list):
-                raise UserError(f"{where}: relevant_windows must be a list, found {windows!r}")
+                raise UserError(f"{where}: relevant_windows must be a list, found {shown(windows)}")
             duration = number(field(record, "duration", where), "the duration", where)
             rated = [
                 (_clip(clip, duration, where), _scores(scores, where))
@@ -48,7 +52,7 @@ class QvHighlights:
             ]
             yield annotation(
                 where,
-                query_id=str(field(record, "qid", where)),
+                query_id=str(query_id),
                 video=video,
                 query=field(record, "query", where),
                 windows=tuple(window(each, where) for each in windows),
@@ -59,13 +63,15 @@ class QvHighlights:
 
 
 def _clip(value: Any, duration: float, where: str) -> int:
-    if type(value) is not int or not 0 <= value * CLIP_SECONDS < duration:
-        raise UserError(f"{where}: clip {value!r} is not one of the {duration:g} s video's {CLIP_SECONDS:g} s clips")
+    if type(value) is not int or not is_number(value) or not 0 <= value * CLIP_SECONDS < duration:
+        raise UserError(
+            f"{where}: clip {shown(value)} is not one of the {duration:g} s video's {CLIP_SECONDS:g} s clips"
+        )
     return value
 
 
 def _scores(scores: Any, where: str) -> tuple[float, float, float]:
     if not isinstance(scores, list) or len(scores) != 3:
-        raise UserError(f"{where}: saliency_scores must hold each clip's three scores, found {scores!r}")
+        raise UserError(f"{where}: saliency_scores must hold each clip's three scores, found {shown(scores)}")
     first, second, third = (number(score, "a saliency score", where) for score in scores)
     return first, second, third

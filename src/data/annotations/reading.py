@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from src.data.records import Moment, Window
+from src.data.records import LONGEST, Moment, Window
 from src.errors import UserError
+from src.files import is_number, parse_json, read_text, shown
+
+# Bytes that the name of a file can have; with what is added to a video's.
+_LONGEST_NAME = 200
 
 
 class Annotation(NamedTuple):
@@ -34,20 +37,18 @@ def annotation(
         UserError: An empty query, no window, or a video without length.
     """
     if not isinstance(query, str) or not query.strip():
-        raise UserError(f"{where}: the query is empty or no text ({query!r})")
+        raise UserError(f"{where}: the query is empty or no text ({shown(query)})")
+    if "\0" in query + video:
+        raise UserError(f"{where}: there is a zero in {shown(query)} or {shown(video)}, which no store can hold")
+    if not video or Path(video).is_absolute() or ".." in Path(video).parts or len(video.encode()) > _LONGEST_NAME:
+        raise UserError(f"{where}: {shown(video)} is no video's name")
     if not windows:
         raise UserError(f"{where}: the query has no moment")
-    if duration <= 0:
-        raise UserError(f"{where}: video {video} lasts {duration:g} s, which must be above 0")
+    if not 0 < duration <= LONGEST:
+        raise UserError(f"{where}: video {video} lasts {duration:g} s, which must be above 0 and at most {LONGEST:g}")
+    if any(abs(time) > LONGEST for window in windows for time in window):
+        raise UserError(f"{where}: the moment lies at {windows[0]}, which is not in seconds of any video")
     return Annotation(where, Moment(query_id, video, query.strip(), windows, duration, **details))
-
-
-def read_text(path: Path) -> str:
-    """The file's text, read as UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -57,24 +58,12 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
         yield f"{path}:{number_of_line}", line
 
 
-def parse_json(text: str, where: str) -> dict[str, Any]:
-    """The JSON object in `text`; a key given twice, which would silently lose a record, is an error."""
-    try:
-        value = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, where))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
+def parse_object(text: str, where: str) -> dict[str, Any]:
+    """The JSON object in `text`."""
+    value = parse_json(text, where)
     if not isinstance(value, dict):
         raise UserError(f"{where}: expected a JSON object, found {type(value).__name__}")
     return value
-
-
-def _unique(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise UserError(f"{where}: key {twice!r} stands twice in one object")
-    return record
 
 
 def columns(record: object, keys: tuple[str, ...], where: str) -> Iterator[tuple[Any, ...]]:
@@ -95,16 +84,16 @@ def field(record: object, key: str, where: str) -> Any:
 def number(value: object, what: str, where: str) -> float:
     """A finite number, given as a number or as its text."""
     try:
-        result = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
+        result = float(value) if isinstance(value, str) or is_number(value) else math.nan  # type: ignore[arg-type]
+    except ValueError:
         result = math.nan
     if not math.isfinite(result):
-        raise UserError(f"{where}: {what} is no finite number ({value!r})")
+        raise UserError(f"{where}: {what} is no finite number ({shown(value)})")
     return result
 
 
 def window(value: object, where: str) -> Window:
     """A (start, end) pair of finite numbers, in the file's own unit and order."""
     if not isinstance(value, list) or len(value) != 2:
-        raise UserError(f"{where}: a moment must be a [start, end] pair, found {value!r}")
+        raise UserError(f"{where}: a moment must be a [start, end] pair, found {shown(value)}")
     return number(value[0], "the start", where), number(value[1], "the end", where)

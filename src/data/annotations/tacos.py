@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.data.annotations.reading import Annotation, annotation, columns, field, number, parse_json, read_text, window
+from src.data.annotations.reading import Annotation, annotation, columns, field, number, parse_object, window
 from src.errors import UserError
+from src.files import read_text
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Tacos:
     file: str
 
     def __call__(self) -> Iterator[Annotation]:
-        for video, record in parse_json(read_text(Path(self.file)), self.file).items():
+        for video, record in parse_object(read_text(Path(self.file)), self.file).items():
             here = f"{self.file}: video {video}"
             fps = number(field(record, "fps", here), "fps", here)
             if fps <= 0:
