@@ -1,4 +1,4 @@
-"""The store: named rows of features in one HDF5 file, memory-mapped.
+"""The store: named rows of features in one HDF5 file, read a key at a time.
 
 Layout: `keys` (K,) text; `offsets` (K + 1,), key k owns rows offsets[k] to offsets[k + 1]; one contiguous dataset a
 column, `features` (N, dim) float16 among them; the attribute `made_by`, JSON, says what made it.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-import mmap
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from io import FileIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, NamedTuple
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import trange
+from tqdm import tqdm
 
 from src.errors import UserError, reason
 from src.files import whole
@@ -31,8 +32,9 @@ LARGEST = float(np.finfo(np.float16).max)
 
 _FORMAT = "tea-store-1"
 _HEADER = ("keys", "offsets")
-# Pages that are mapped count as this process's memory: they are given back once so many bytes have been read.
-_MAPPED_BYTES = 16 << 20
+_BLOCK = 4 << 20
+"""Bytes of a column that are copied at a time."""
+
 _log = logging.getLogger(__name__)
 
 Columns = Mapping[str, NDArray[Any]]
@@ -110,14 +112,23 @@ class _Spool:
         with h5py.File(path, "w") as file:
             for name, (dtype, shape) in self._kinds.items():
                 dataset = file.create_dataset(name, shape=(rows, *shape), dtype=dtype)
-                values = np.memmap(self.folder / name, dtype=dtype, mode="r", shape=(rows, *shape))
-                for start in trange(0, rows, 65536, desc=f"writing {self.target.name}", delay=3):
-                    dataset[start : start + 65536] = values[start : start + 65536]
+                with (self.folder / name).open("r+b") as spooled:
+                    self._move(spooled, dataset)
             file.create_dataset("keys", data=list(self.counts), dtype=h5py.string_dtype())
             file.create_dataset("offsets", data=offsets)
             sizes = {"keys": len(self.counts), "rows": rows, "dim": self._kinds[FEATURES][1][0]}
             file.attrs["format"] = _FORMAT
             file.attrs["made_by"] = json.dumps({**made_by, "sizes": sizes, "format": _FORMAT})
+
+    def _move(self, spooled: BinaryIO, dataset: h5py.Dataset) -> None:
+        """Move a column from its last block to its first: what is copied is cut off, so the disk holds it only once."""
+        values = np.empty(dataset.shape[1:], dataset.dtype)
+        size = max(1, _BLOCK // values.nbytes)
+        for start in tqdm(range(0, len(dataset), size)[::-1], desc=f"writing {self.target.name}", delay=3):
+            spooled.seek(start * values.nbytes)
+            block = np.frombuffer(spooled.read(size * values.nbytes), values.dtype)
+            dataset[start : start + size] = block.reshape(-1, *values.shape)
+            spooled.truncate(start * values.nbytes)
 
 
 def check_values(features: NDArray[Any], where: str) -> None:
@@ -133,16 +144,16 @@ def check_values(features: NDArray[Any], where: str) -> None:
 
 
 class _Column(NamedTuple):
-    offset: int
+    offset: int  # of its first byte in the file
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
 
 class Store:
-    """A store opened for reading, from the page cache: processes that read one store share that memory.
+    """A store opened for reading. Its rows stay in the page cache, which processes share, and never in this one.
 
-    It maps the file at once, so that it and the processes forked from it read what was there then, even if another
-    store takes its place. A pickled copy maps the file when it first reads from it, and refuses another store.
+    It holds the file open, so that it and the processes forked from it read what was there then, even if another
+    store takes its place. A pickled copy opens the file when it first reads from it, and refuses another store.
 
     Args:
         path: The store's file.
@@ -154,7 +165,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._version = _version(path)
+            self._version = _version(path.stat())
             # A store never changes in place, so it needs no lock, which some file systems do not have.
             with h5py.File(path, locking=False) as file:
                 if file.attrs.get("format") != _FORMAT:
@@ -174,10 +185,7 @@ class Store:
                 f"{path} is damaged or not a store ({reason(error)}): delete it and make it again"
             ) from error
         self._index = {key: position for position, key in enumerate(keys)}
-        self._arrays: dict[str, NDArray[Any]] = {}
-        self._map: mmap.mmap | None = None
-        self._read = 0
-        self._open()
+        self._file: FileIO | None = self._open()
 
     def __len__(self) -> int:
         return len(self._index)
@@ -189,7 +197,7 @@ class Store:
         return key in self._index
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_arrays": {}, "_map": None}
+        return {**self.__dict__, "_file": None}
 
     @property
     def dim(self) -> int:
@@ -209,11 +217,9 @@ class Store:
         """
         position = self._position(key)
         start, stop = self._offsets[position : position + 2]
-        if self._map is None:
-            self._open()
-        rows = {name: array[start:stop].copy() for name, array in self._arrays.items()}
-        self._give_back(sum(values.nbytes for values in rows.values()))
-        return {name: torch.from_numpy(values) for name, values in rows.items()}
+        if self._file is None:
+            self._file = self._open()
+        return {name: torch.from_numpy(self._rows(self._file, name, start, stop)) for name in self._columns}
 
     def require(self, keys: Iterable[str]) -> None:
         """Raise a UserError that counts and names the keys that are not here."""
@@ -227,20 +233,25 @@ class Store:
             raise UserError(f"{self.path} has nothing for {key!r}")
         return self._index[key]
 
-    def _open(self) -> None:
-        with self.path.open("rb") as file:
-            if _version(self.path) != self._version:
-                raise UserError(f"{self.path} was made anew while it was in use: start again")
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        for name, (offset, dtype, shape) in self._columns.items():
-            count = int(np.prod(shape))
-            self._arrays[name] = np.frombuffer(self._map, dtype, count, offset).reshape(shape)
+    def _open(self) -> FileIO:
+        file = self.path.open("rb", buffering=0)
+        if _version(os.fstat(file.fileno())) != self._version:
+            file.close()
+            raise UserError(f"{self.path} was made anew while it was in use: start again")
+        return file
 
-    def _give_back(self, read: int) -> None:
-        self._read += read
-        if self._read > _MAPPED_BYTES and self._map is not None:
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._read = 0
+    def _rows(self, file: FileIO, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Rows of a column, read at their place: mapped pages would count as this process's memory."""
+        offset, dtype, (_, *shape) = self._columns[name]
+        rows = np.empty((stop - start, *shape), dtype)
+        wanted = rows.reshape(-1).view(np.uint8).data
+        place = offset + start * (rows.nbytes // len(rows))
+        while wanted:
+            read = os.preadv(file.fileno(), [wanted], place)
+            if read == 0:
+                raise UserError(f"{self.path} was cut short while it was in use: make it again")
+            wanted, place = wanted[read:], place + read
+        return rows
 
 
 def open_if_made_by(path: Path, made_by: Mapping[str, Any]) -> Store | None:
@@ -267,6 +278,5 @@ def listing(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(repr(name) for name in names[:most]) + (", …" if len(names) > most else "")
 
 
-def _version(path: Path) -> tuple[int, int, int]:
-    status = path.stat()
+def _version(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
