@@ -57,6 +57,8 @@ class Part:
     seeds: int
     baseline: str | None
     best: str | None
+    variants: int  # how many there are
+    drawn: list[str]  # those in the figures
     differences: Gains
     part_differences: Gains
     bootstrap: list[Sure] = field(default_factory=list)
@@ -109,14 +111,17 @@ def _part(cfg: DictConfig, title: str, runs: Sequence[Run], problems: list[str])
     table = _ordered(cfg, table, baseline)
     details = _ordered(cfg, summarise(runs, cfg.columns, parts=True), baseline)
     variants = {variant: [run for run in runs if run.variant == variant] for variant in table.cells}
-    best = _best(table, baseline, variants) if len(variants) > 1 else None
+    ranked = _ranked(table, baseline)
+    drawn = [variant for variant in variants if variant in (baseline, *ranked[: figures.MOST - 1])]
     part = Part(
         title=title,
         table=table,
         parts=details,
         seeds=max(len(each) for each in variants.values()),
         baseline=baseline if len(variants) > 1 else None,
-        best=best,
+        best=next((variant for variant in ranked if any(run.splits for run in variants[variant])), None),
+        variants=len(variants),
+        drawn=drawn,
         differences=differences(table, baseline) if len(table.cells) > 1 else {},
         part_differences=differences(details, baseline) if len(details.cells) > 1 else {},
     )
@@ -125,7 +130,7 @@ def _part(cfg: DictConfig, title: str, runs: Sequence[Run], problems: list[str])
         part.table, part.parts = (with_published(each, published, runs) for each in (table, details))
         if (part.table, part.parts) == (table, details):
             problems.append(f"{cfg.paper} has no number of {title} under {', '.join(cfg.columns)}")
-    part.figures = _overview(cfg, variants, table)
+    part.figures = _overview(cfg, variants, table, drawn)
     for split in tqdm(_splits(runs), desc=title, unit="split", delay=3):
         try:
             _by_query(cfg, part, split, variants, baseline)
@@ -170,21 +175,23 @@ def _natural(name: str) -> list[tuple[float, str]]:
     return [(float(part), "") if index % 2 else (-1.0, part) for index, part in enumerate(parts)]
 
 
-def _best(table: Table, baseline: str, variants: Mapping[str, Sequence[Run]]) -> str:
-    """The variant that wins most columns, the baseline aside: its queries are shown beside the baseline's."""
-    others = [variant for variant in variants if variant != baseline and any(run.splits for run in variants[variant])]
-    means = {variant: np.mean([cell.mean for cell in table.cells[variant].values()]) for variant in others}
-    return max(means, key=lambda variant: means[variant], default=baseline)
+def _ranked(table: Table, baseline: str) -> list[str]:
+    """The variants from the best to the worst by the mean of their row, the baseline aside."""
+    means = {variant: np.mean([cell.mean for cell in cells.values()]) for variant, cells in table.cells.items()}
+    return sorted((variant for variant in means if variant != baseline), key=lambda variant: -means[variant])
 
 
-def _overview(cfg: DictConfig, variants: Mapping[str, Sequence[Run]], table: Table) -> list[Drawing]:
+def _overview(
+    cfg: DictConfig, variants: Mapping[str, Sequence[Run]], table: Table, drawn: Sequence[str]
+) -> list[Drawing]:
     found = []
-    curves = figures.learning_curves(variants, "mIoU")
+    curves = figures.learning_curves({variant: variants[variant] for variant in drawn}, "mIoU")
     if curves is not None:
         found.append(Drawing("learning_curves", "Validation while training, the mean over seeds.", curves))
     metric = cfg.columns[-1]
     caption = f"{metric} of each split; lines are standard deviations over seeds."
-    found.append(Drawing("bars", caption, figures.bars(table, metric)))
+    shown = table._replace(cells={variant: table.cells[variant] for variant in drawn})
+    found.append(Drawing("bars", caption, figures.bars(shown, metric)))
     runs = [run for each in variants.values() for run in each]
     for key, swept in _swept([run for run in runs if run.source is None]):
         splits = [split for split in _splits(swept) if any(f"test/{split}/{metric}" in run.metrics for run in swept)]
@@ -222,16 +229,17 @@ def _by_query(cfg: DictConfig, part: Part, split: str, variants: Mapping[str, Se
     one = next(iter(first.values()))
     length = (one.truth[:, 1] - one.truth[:, 0]) / one.duration
     middle = one.truth.mean(axis=1) / one.duration
-    drawn = [
-        Drawing(f"{split}_iou", "How well the first moments overlap.", figures.iou_histogram(ious)),
-        Drawing(
-            f"{split}_by_length", "Recall by length of the moment.", figures.recall_by("length / video", length, ious)
-        ),
-        Drawing(
-            f"{split}_by_place", "Recall by where the moment lies.", figures.recall_by("middle / video", middle, ious)
-        ),
+    shown = {variant: ious[variant] for variant in part.drawn if variant in ious}
+    by_length, by_place = (
+        figures.recall_by(label, where, shown)
+        for label, where in (("length / video", length), ("middle / video", middle))
+    )
+    drawings = [
+        Drawing(f"{split}_iou", "How well the first moments overlap.", figures.iou_histogram(shown)),
+        Drawing(f"{split}_by_length", "Recall by length of the moment.", by_length),
+        Drawing(f"{split}_by_place", "Recall by where the moment lies.", by_place),
     ]
-    part.distributions.append((split, drawn))
+    part.distributions.append((split, drawings))
     if baseline not in first or len(first) < 2:
         return
     for variant in first:
