@@ -20,7 +20,7 @@ from tqdm import tqdm
 from src.errors import UserError
 from src.files import whole
 from src.reporting import figures
-from src.reporting.bootstrap import Difference, paired_bootstrap
+from src.reporting.bootstrap import paired_bootstrap
 from src.reporting.examples import Example, choose, example, narratives_of, pictures, require_same_queries
 from src.reporting.published import read_published, with_published
 from src.reporting.tables import Gains, Table, differences, latex, markdown, summarise, tidy
@@ -36,7 +36,10 @@ class Sure:
     variant: str
     split: str
     metric: str
-    difference: Difference
+    mean: float
+    low: float
+    high: float
+    p: float
 
 
 class Drawing(NamedTuple):
@@ -218,18 +221,22 @@ def _swept(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
 
 
 def _by_query(cfg: DictConfig, part: Part, split: str, variants: Mapping[str, Sequence[Run]], baseline: str) -> None:
-    """Add what is told query by query of one split."""
-    answers = {
-        variant: [run.answers(split) for run in runs if split in run.splits] for variant, runs in variants.items()
-    }
-    first = {variant: each[0] for variant, each in answers.items() if each}
-    require_same_queries(first, split)
-    # A query's IoU, the mean over seeds where there are several.
-    ious = {variant: np.mean([answer.ious for answer in each], axis=0) for variant, each in answers.items() if each}
-    one = next(iter(first.values()))
+    """Add what is told query by query of one split. Of most runs only the IoUs stay in memory."""
+    every: dict[str, list[NDArray[np.float64]]] = {}  # of each variant's runs
+    full: dict[str, Answers] = {}  # of one run of the variants whose queries are shown
+    one: Answers | None = None
+    for variant, run in ((variant, run) for variant, runs in variants.items() for run in runs if split in run.splits):
+        answers = run.answers(split)
+        one = one or answers
+        require_same_queries(one, answers, split)
+        every.setdefault(variant, []).append(answers.ious)
+        if variant in (baseline, part.best):
+            full.setdefault(variant, answers)
+    assert one is not None
     length = (one.truth[:, 1] - one.truth[:, 0]) / one.duration
     middle = one.truth.mean(axis=1) / one.duration
-    shown = {variant: ious[variant] for variant in part.drawn if variant in ious}
+    # A query's IoU, the mean over seeds where there are several.
+    shown = {variant: np.mean(every[variant], axis=0) for variant in part.drawn if variant in every}
     by_length, by_place = (
         figures.recall_by(label, where, shown)
         for label, where in (("length / video", length), ("middle / video", middle))
@@ -240,32 +247,36 @@ def _by_query(cfg: DictConfig, part: Part, split: str, variants: Mapping[str, Se
         Drawing(f"{split}_by_place", "Recall by where the moment lies.", by_place),
     ]
     part.distributions.append((split, drawings))
-    if baseline not in first or len(first) < 2:
-        return
-    for variant in first:
-        if variant != baseline:
-            part.bootstrap += _sureness(variant, split, answers[variant], answers[baseline])
-    if part.best in first and part.best != baseline:
-        part.examples.append((split, _examples(cfg, variants, first, part.best, baseline)))
+    if baseline in every and len(every) > 1:
+        part.bootstrap += _sureness(split, every, baseline)
+    if part.best is not None and full.keys() == {baseline, part.best}:
+        part.examples.append((split, _examples(cfg, variants, full, part.best, baseline)))
 
 
-def _sureness(variant: str, split: str, ours: Sequence[Answers], theirs: Sequence[Answers]) -> list[Sure]:
-    def values(answers: Sequence[Answers], least: float | None) -> NDArray[np.float64]:
-        each = [answer.ious if least is None else (answer.ious >= least).astype(np.float64) for answer in answers]
+def _sureness(split: str, ious: Mapping[str, Sequence[NDArray[np.float64]]], baseline: str) -> list[Sure]:
+    def values(variant: str) -> NDArray[np.float64]:
+        """R1@0.5, R1@0.7 and IoU of each query (3, n), in percent, the mean over seeds."""
+        each = [(found >= 0.5, found >= 0.7, found) for found in ious[variant]]
         return 100 * np.mean(each, axis=0)
 
+    others = [variant for variant in ious if variant != baseline]
+    ours = np.empty((len(others), 3, len(ious[baseline][0])), np.float32)
+    for row, variant in enumerate(others):
+        ours[row] = values(variant)
+    found = paired_bootstrap(ours, values(baseline).astype(np.float32))
     return [
-        Sure(variant, split, metric, paired_bootstrap(values(ours, least), values(theirs, least)))
-        for metric, least in (("R1@0.5", 0.5), ("R1@0.7", 0.7), ("mIoU", None))
+        Sure(variant, split, metric, *(float(number[row, column]) for number in found))
+        for row, variant in enumerate(others)
+        for column, metric in enumerate(("R1@0.5", "R1@0.7", "mIoU"))
     ]
 
 
 def _examples(
-    cfg: DictConfig, variants: Mapping[str, Sequence[Run]], first: Mapping[str, Answers], best: str, baseline: str
+    cfg: DictConfig, variants: Mapping[str, Sequence[Run]], answers: Mapping[str, Answers], best: str, baseline: str
 ) -> list[Example]:
-    compared = {baseline: first[baseline], best: first[best]}
-    chosen = choose(first[best].ious, first[baseline].ious, cfg.examples)
-    records = first[best].records(chosen)
+    compared = {baseline: answers[baseline], best: answers[best]}
+    chosen = choose(answers[best].ious, answers[baseline].ious, cfg.examples)
+    records = answers[best].records(chosen)
     told = narratives_of(variants[best][0], [record["video"] for record in records])
     frames = pictures(
         Path(cfg.videos) if cfg.videos else None, [(record["video"], record["duration"]) for record in records]

@@ -26,6 +26,7 @@ from src.reporting.bootstrap import paired_bootstrap
 from src.reporting.page import write_report
 from src.runs.reading import find_runs, read_answers
 from tests.compose import compose
+from tests.memory import peak_memory
 from tests.synthetic import write_small
 
 
@@ -217,6 +218,47 @@ def test_the_bootstrap_knows_how_sure_a_mean_is() -> None:
     assert found != paired_bootstrap(ours, theirs, seed=1)
     assert paired_bootstrap(ours, ours).p == 1
     assert paired_bootstrap(ours + 1, ours).p < 1e-3
+
+
+def test_the_bootstrap_draws_once_for_everything_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    class Counting(np.random.Generator):
+        def integers(self, *arguments: object) -> object:
+            numbers = super().integers(*arguments)  # type: ignore[call-overload]
+            drawn.append(numbers.size)
+            return numbers
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Counting(np.random.PCG64(seed)))
+    baseline = np.random.RandomState(0).uniform(size=3000)
+    variants = baseline + np.random.RandomState(1).normal(0.01, 0.2, (40, 3, 3000))
+    seconds = []
+    for count in (10, 40):
+        started = time.process_time()
+        together = paired_bootstrap(variants[:count], baseline)
+        seconds.append(time.process_time() - started)
+        assert sum(drawn) == 10_000 * 3000
+        drawn.clear()
+    assert seconds[1] < 3 * seconds[0]
+    alone = paired_bootstrap(variants[7, 2], baseline)
+    assert [values[7, 2] for values in together] == pytest.approx(list(alone))
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_report_is_small_for_a_run_and_query(runs: Path, tmp_path: Path) -> None:
+    queries = 20_000
+    line = '{"query_id": "a query of its own, number %d", "video": "v", "duration": 30, "query": "a person sits"'
+    rest = ', "windows": [[1.5, %d]], "predictions": [[2.0, %d, 0.5]]}\n'
+    text = "".join((line + rest) % (i, 2 + i % 20, 3 + i % 17) for i in range(queries))
+
+    def peak(count: int) -> int:
+        place = many(runs, tmp_path / f"runs{count}", count)
+        for folder in place.iterdir():
+            (folder / "predictions" / "test_iid.jsonl").unlink()
+            (folder / "predictions" / "test_ood.jsonl").write_text(text)
+        return peak_memory(lambda: made([place], tmp_path / "page", "labels=[]"))
+
+    assert peak(25) - peak(10) < 30 * queries * 15
 
 
 def test_a_difference_on_one_query_is_not_sure() -> None:
