@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -71,8 +72,8 @@ def parse_json(text: str, where: str) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        times = Counter(key for key, _ in pairs)
+        twice = next(key for key in times if times[key] > 1)
         raise UserError(f"{where}: key {twice!r} stands twice in one object")
     return record
 
