@@ -2,6 +2,8 @@
 
 Layout: `keys` (K,) text; `offsets` (K + 1,), key k owns rows offsets[k] to offsets[k + 1]; one contiguous dataset a
 column, `features` (N, dim) float16 among them; the attribute `made_by`, JSON, says what made it.
+Where few rows recur, as the vectors of words do, each stands once in the datasets of the group `table`, and the only
+column is `row` (N,), which of them each is.
 """
 
 from __future__ import annotations
@@ -27,11 +29,13 @@ from src.errors import UserError, reason
 from src.files import whole
 
 FEATURES = "features"
+ROW = "row"
 LARGEST = float(np.finfo(np.float16).max)
 """The largest feature that a store can hold."""
 
 _FORMAT = "tea-store-1"
 _HEADER = ("keys", "offsets")
+_TABLE = "table"
 _BLOCK = 4 << 20
 """Bytes of a column that are copied at a time."""
 
@@ -40,14 +44,17 @@ _log = logging.getLogger(__name__)
 Columns = Mapping[str, NDArray[Any]]
 
 
-def write_store(path: Path, rows: Iterable[tuple[str, Columns]], made_by: Mapping[str, Any]) -> None:
+def write_store(
+    path: Path, rows: Iterable[tuple[str, Columns]], made_by: Mapping[str, Any], table: Columns | None = None
+) -> None:
     """Write a store, one key at a time, whole or not at all.
 
     Args:
         path: The store's file; its folder is made.
         rows: The (key, columns) of the store: `features` (n, dim), n >= 1, and any further columns of n rows, the same
-            for every key.
+            for every key. With a table `row` (n,) alone: the rows of the table that the key has.
         made_by: What made the store: source and settings, as JSON can say them. Sizes and the format are added.
+        table: Rows that recur, each once: `features` (V, dim), and any further columns of V rows.
 
     Raises:
         UserError: Features that are not finite, too large for half precision, or of another size than the first; a key
@@ -60,7 +67,10 @@ def write_store(path: Path, rows: Iterable[tuple[str, Columns]], made_by: Mappin
                 spool.add(key, columns)
         if not spool.counts:
             raise UserError(f"there is nothing to store in {path}: no video or text was given")
-        spool.write(temporary, made_by)
+        if table is not None:
+            check_values(table[FEATURES], f"the table of {path}")
+            table = {**table, FEATURES: table[FEATURES].astype(np.float16)}
+        spool.write(temporary, made_by, table)
 
 
 class _Spool:
@@ -83,19 +93,23 @@ class _Spool:
     def add(self, key: str, columns: Columns) -> None:
         if key in self.counts:
             raise UserError(f"{key!r} is given twice to {self.target}")
-        features = columns[FEATURES]
-        self._check(key, features)
-        stored = {**columns, FEATURES: features.astype(np.float16)}
+        stored = dict(columns)
+        if FEATURES in columns:
+            self._check(key, columns[FEATURES])
+            stored[FEATURES] = columns[FEATURES].astype(np.float16)
+        count = len(next(iter(stored.values())))
+        if count == 0:
+            raise UserError(f"{key!r}, for {self.target}: it has no rows")
         if not self._files:
             for name, values in stored.items():
                 self._kinds[name] = values.dtype, values.shape[1:]
                 self._files[name] = self._stack.enter_context((self.folder / name).open("wb"))
         for name, (dtype, shape) in self._kinds.items():
             values = stored[name]
-            if values.dtype != dtype or values.shape != (len(features), *shape):
+            if values.dtype != dtype or values.shape != (count, *shape):
                 raise ValueError(f"{key}: column {name} is {values.dtype} {values.shape}, not {dtype} (n, *{shape})")
             np.ascontiguousarray(values).tofile(self._files[name])
-        self.counts[key] = len(features)
+        self.counts[key] = count
 
     def _check(self, key: str, features: NDArray[Any]) -> None:
         where = f"{key!r}, for {self.target}"
@@ -106,7 +120,7 @@ class _Spool:
             raise UserError(f"{where}: features of size {features.shape[1]}, those before it have {dim}")
         check_values(features, where)
 
-    def write(self, path: Path, made_by: Mapping[str, Any]) -> None:
+    def write(self, path: Path, made_by: Mapping[str, Any], table: Columns | None) -> None:
         offsets = np.cumsum([0, *self.counts.values()], dtype=np.int64)
         rows = int(offsets[-1])
         with h5py.File(path, "w") as file:
@@ -114,9 +128,12 @@ class _Spool:
                 dataset = file.create_dataset(name, shape=(rows, *shape), dtype=dtype)
                 with (self.folder / name).open("r+b") as spooled:
                     self._move(spooled, dataset)
+            for name, values in (table or {}).items():
+                file.create_dataset(f"{_TABLE}/{name}", data=values)
+            features = file[FEATURES if table is None else f"{_TABLE}/{FEATURES}"]
             file.create_dataset("keys", data=list(self.counts), dtype=h5py.string_dtype())
             file.create_dataset("offsets", data=offsets)
-            sizes = {"keys": len(self.counts), "rows": rows, "dim": self._kinds[FEATURES][1][0]}
+            sizes = {"keys": len(self.counts), "rows": rows, "dim": features.shape[1]}
             file.attrs["format"] = _FORMAT
             file.attrs["made_by"] = json.dumps({**made_by, "sizes": sizes, "format": _FORMAT})
 
@@ -149,6 +166,10 @@ class _Column(NamedTuple):
     shape: tuple[int, ...]
 
 
+def _columns(datasets: Mapping[str, h5py.Dataset]) -> dict[str, _Column]:
+    return {name: _Column(dataset.id.get_offset(), dataset.dtype, dataset.shape) for name, dataset in datasets.items()}
+
+
 class Store:
     """A store opened for reading. Its rows stay in the page cache, which processes share, and never in this one.
 
@@ -173,11 +194,9 @@ class Store:
                 self.made_by: dict[str, Any] = json.loads(file.attrs["made_by"])
                 keys = file["keys"].asstr()[:]
                 self._offsets: NDArray[np.int64] = file["offsets"][:]
-                self._columns = {
-                    name: _Column(dataset.id.get_offset(), dataset.dtype, dataset.shape)
-                    for name, dataset in file.items()
-                    if name not in _HEADER
-                }
+                datasets = {name: dataset for name, dataset in file.items() if name not in (*_HEADER, _TABLE)}
+                self._columns = _columns(datasets)
+                self._table_columns = _columns(file.get(_TABLE, {}))
         except FileNotFoundError as error:
             raise UserError(f"no store at {path}: make it with python -m src.prepare") from error
         except (OSError, RuntimeError, KeyError, ValueError) as error:
@@ -185,7 +204,9 @@ class Store:
                 f"{path} is damaged or not a store ({reason(error)}): delete it and make it again"
             ) from error
         self._index = {key: position for position, key in enumerate(keys)}
-        self._file: FileIO | None = self._open()
+        self._file: FileIO | None = None
+        self._table: dict[str, NDArray[Any]] = {}
+        self._open()
 
     def __len__(self) -> int:
         return len(self._index)
@@ -197,12 +218,12 @@ class Store:
         return key in self._index
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None}
+        return {**self.__dict__, "_file": None, "_table": {}}
 
     @property
     def dim(self) -> int:
         """Size of a feature vector."""
-        return self._columns[FEATURES].shape[1]
+        return (self._table_columns or self._columns)[FEATURES].shape[1]
 
     def count(self, key: str) -> int:
         """Number of rows of a key."""
@@ -217,9 +238,12 @@ class Store:
         """
         position = self._position(key)
         start, stop = self._offsets[position : position + 2]
-        if self._file is None:
-            self._file = self._open()
-        return {name: torch.from_numpy(self._rows(self._file, name, start, stop)) for name in self._columns}
+        file = self._file or self._open()
+        rows = {name: self._rows(file, column, start, stop) for name, column in self._columns.items()}
+        if self._table:
+            which = rows.pop(ROW)
+            rows |= {name: values[which] for name, values in self._table.items()}
+        return {name: torch.from_numpy(values) for name, values in rows.items()}
 
     def require(self, keys: Iterable[str]) -> None:
         """Raise a UserError that counts and names the keys that are not here."""
@@ -238,11 +262,16 @@ class Store:
         if _version(os.fstat(file.fileno())) != self._version:
             file.close()
             raise UserError(f"{self.path} was made anew while it was in use: start again")
+        # A table is small beside what is made of it, and its rows are read in no order.
+        self._table = {
+            name: self._rows(file, column, 0, column.shape[0]) for name, column in self._table_columns.items()
+        }
+        self._file = file
         return file
 
-    def _rows(self, file: FileIO, name: str, start: int, stop: int) -> NDArray[Any]:
+    def _rows(self, file: FileIO, column: _Column, start: int, stop: int) -> NDArray[Any]:
         """Rows of a column, read at their place: mapped pages would count as this process's memory."""
-        offset, dtype, (_, *shape) = self._columns[name]
+        offset, dtype, (_, *shape) = column
         rows = np.empty((stop - start, *shape), dtype)
         wanted = rows.reshape(-1).view(np.uint8).data
         place = offset + start * (rows.nbytes // len(rows))
