@@ -125,11 +125,9 @@ def _around(told: Narratives, windows: Sequence[Sequence[float]], most: int = 9)
     return [(f"{told.times[i]:.0f} s", told.texts[i], distance[i] == 0) for i in chosen]
 
 
-def require_same_queries(answers: Mapping[str, Answers], split: str) -> None:
-    """Raise a UserError where variants answered different queries, which cannot be paired."""
-    first, *others = answers.items()
-    for name, answer in others:
-        if answer.ids != first[1].ids:
-            raise UserError(
-                f"{split}: {name} and {first[0]} answer different queries, so they are not compared by query"
-            )
+def require_same_queries(ours: Answers, theirs: Answers, split: str) -> None:
+    """Raise a UserError where two runs answered different queries, which cannot be paired."""
+    if ours.ids != theirs.ids:
+        raise UserError(
+            f"{split}: {ours.path} and {theirs.path} answer different queries, so no run is compared by query"
+        )
