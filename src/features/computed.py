@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.features.extractor import Extractor, Frames
 from src.videos.collection import collect
-from src.videos.frames import Backend, Pixels, read_frames
+from src.videos.frames import READERS, Backend, Frame, Pixels, read_frames
 
 
 class Computed:
@@ -26,7 +26,7 @@ class Computed:
         dim: The numbers of a snippet's features.
         seconds: The length of a snippet in seconds, > 0. A last one of less than half that length is left out.
         batch_size: The snippets at a time.
-        reader: The library that decodes the frames: `decord` or `pyav`.
+        reader: The library that decodes the frames: `pyav` or `decord`.
         longest: The most pixels of a frame's longer side; larger frames are scaled down to it.
     """
 
@@ -40,6 +40,8 @@ class Computed:
         reader: Backend,
         longest: int,
     ) -> None:
+        if reader not in READERS:
+            raise UserError(f"features: reader={reader!r}: give {' or '.join(READERS)}")
         if seconds <= 0 or batch_size < 1 or longest < 1:
             raise UserError(f"features: seconds={seconds}, batch_size={batch_size} and longest={longest}: all above 0")
         self.places = (Path(videos).absolute(),)
@@ -67,11 +69,18 @@ class Computed:
         Raises:
             UserError: it cannot be read, or its features have another size than `dim`.
         """
-        parts = [self.extractor(batch) for batch in self._batches(path)]
-        features = np.concatenate(parts)
+        features = np.concatenate([self._extracted(batch, path) for batch in self._batches(path)])
         if features.shape[1] != self.dim:
             raise UserError(f"{path}: features of size {features.shape[1]}, but features.dim is {self.dim}")
         return features
+
+    def _extracted(self, snippets: Frames, path: Path) -> NDArray[np.float32]:
+        try:
+            return self.extractor(snippets)
+        except UserError:
+            raise
+        except Exception as error:  # a model can fail on a picture that it was not made for in any way
+            raise UserError(f"{path}: its features cannot be computed ({reason(error)[:200]})") from error
 
     @cached_property
     def files(self) -> dict[str, Path]:
@@ -90,10 +99,18 @@ class Computed:
     def _snippets(self, path: Path) -> Iterator[list[Pixels]]:
         """The frames of each snippet; the last frame again where the video ends within one."""
         count = self.extractor.frames
-        frames = read_frames(path, self.seconds / count, self.reader, self.longest)
-        snippet = [frame.pixels for frame in islice(frames, count)]
+        frames = _from_start(read_frames(path, self.seconds / count, self.reader, self.longest), self.seconds / count)
+        snippet = list(islice(frames, count))
         while snippet:
             yield snippet + [snippet[-1]] * (count - len(snippet))
-            snippet = [frame.pixels for frame in islice(frames, count)]
+            snippet = list(islice(frames, count))
             if 2 * len(snippet) < count:
                 return
+
+
+def _from_start(frames: Iterator[Frame], interval: float) -> Iterator[Pixels]:
+    """Frames from 0 s on: the first picture stands also for the time before it, in which there is only sound."""
+    for number, frame in enumerate(frames):
+        for _ in range(round(frame.time / interval) if number == 0 else 0):
+            yield frame.pixels
+        yield frame.pixels

@@ -75,7 +75,7 @@ def pictures(videos: Path | None, wanted: Sequence[tuple[str, float]]) -> dict[s
     for item in collect(videos, {video for video, _ in wanted}):
         if item.path is None:
             continue
-        frames = read_frames(item.path, dict(wanted)[item.video] / FRAMES, "decord", longest=160)
+        frames = read_frames(item.path, dict(wanted)[item.video] / FRAMES, "pyav", longest=160)
         found[item.video] = [_jpeg(frame.pixels) for frame in frames][:FRAMES]
     return found
 

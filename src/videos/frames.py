@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from src.videos.process import answers
 
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
 Backend = Literal["decord", "pyav"]
+
+READERS: tuple[Backend, ...] = get_args(Backend)
 
 PATIENCE = 60.0
 """Seconds without progress after which a decoder is ended."""
