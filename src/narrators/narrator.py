@@ -13,10 +13,11 @@ from src.videos.frames import PATIENCE, READERS, Backend
 
 
 class Failure(NamedTuple):
-    """A video that could not be narrated, and why."""
+    """A video that could not be narrated, and why; `of_file` where its file is why, and not the narrator."""
 
     video: str
     reason: str
+    of_file: bool = False
 
 
 Outcome = Narratives | Failure

@@ -16,7 +16,7 @@ import numpy as np
 
 from src.errors import UserError
 
-_DEATH_SECONDS = 1.0  # how long a process that hung up may take to be gone
+_GIVEN_SECONDS = 1.0  # for leaving off, or for being gone after hanging up
 
 
 def answers(path: Path, patience: float, *request: Any) -> Iterator[tuple[Any, ...]]:
@@ -43,6 +43,9 @@ def answers(path: Path, patience: float, *request: Any) -> Iterator[tuple[Any, .
                 return
             if kind == "answer":
                 yield tuple(answer)
+    except GeneratorExit:
+        unharmed = worker.stop()
+        raise
     except TimeoutError:
         raise UserError(f"{path} cannot be read: its decoder made no progress for {patience:g} s") from None
     except (EOFError, ConnectionError):
@@ -77,8 +80,18 @@ class _Worker:
             return "answer", *rest, np.frombuffer(self.connection.recv_bytes(), np.uint8).reshape(shape)
         return kind, *answer
 
+    def stop(self) -> bool:
+        """Let it leave off, and say whether it did at once."""
+        try:
+            self.connection.send(None)
+            while self.receive(_GIVEN_SECONDS)[0] not in ("end", "bad"):
+                pass
+        except (TimeoutError, EOFError, ConnectionError):
+            return False
+        return True
+
     def died_of(self) -> str:
-        status = self._process.wait(_DEATH_SECONDS)
+        status = self._process.wait(_GIVEN_SECONDS)
         return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
     def end(self) -> None:

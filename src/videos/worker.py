@@ -1,7 +1,8 @@
 """The process that reads video files for src/videos/process.py: `python -m src.videos.worker DESCRIPTOR`.
 
 It answers requests from the connection of that descriptor: ("frame", time, shown, shape) and the bytes of the picture,
-("answer", value), ("alive",) at least every second while it gets on, and then ("end",), or ("bad", why).
+("answer", value), ("alive",) at least every second while it gets on, and then ("end",), or ("bad", why). Where the
+request None follows, it leaves off before the next picture.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class _Reader:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._alive = time.monotonic()
+        self.wanted = True
 
     def answer(self, path: Path, what: str, *settings: Any) -> None:
         try:
@@ -50,6 +52,8 @@ class _Reader:
         times, indices = sample(video.starts, video.end, interval)
         for second, index, pixels in zip(times, indices, video.decode(indices), strict=True):
             shrunk = np.ascontiguousarray(_shrink(pixels, longest))
+            if not self.wanted:
+                return
             self._connection.send(("frame", second, float(video.starts[index]), shrunk.shape))
             self._connection.send_bytes(shrunk.reshape(-1).data)
 
@@ -71,17 +75,20 @@ def _shrink(pixels: Pixels, longest: int) -> Pixels:
 def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks decides when to stop
     connection, requests = Connection(descriptor), SimpleQueue[tuple[Any, ...]]()
+    reader = _Reader(connection)
 
     def listen() -> None:
         """Take requests, and end at once when whoever asks is gone, even while a decoder hangs."""
         try:
             while True:
-                requests.put(connection.recv())
+                request = connection.recv()
+                reader.wanted = request is not None
+                if request is not None:
+                    requests.put(request)
         except (EOFError, OSError):
             os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
-    reader = _Reader(connection)
     while True:
         path, *request = requests.get()
         reader.answer(Path(path), *request)
