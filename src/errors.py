@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import re
 
-class UserError(Exception):
+
+class OneLineError(Exception):
+    """An error whose message is one line that can be shown and written anywhere, whatever stands in names of files."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+class UserError(OneLineError):
     """Bad input. The message is one line: what is wrong, where, and what to do about it."""
 
 
 def reason(error: BaseException) -> str:
     """The first line of what an exception says, or its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return printable((str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def printable(text: str) -> str:
+    """A text without line ends, and with the bytes of a name that are no UTF-8 written out (`\\xe9`)."""
+    text = re.sub("[\udc80-\udcff]", lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", text)
+    return " ".join(text.encode("utf-8", "backslashreplace").decode("utf-8").splitlines())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from src.errors import UserError, reason
 from src.features.extractor import Extractor, Frames
-from src.videos.collection import collect
+from src.videos.collection import Ids, collect
 from src.videos.frames import READERS, Backend, Frame, Pixels, read_frames
 
 
@@ -28,6 +28,7 @@ class Computed:
         batch_size: The snippets at a time.
         reader: The library that decodes the frames: `pyav` or `decord`.
         longest: The most pixels of a frame's longer side; larger frames are scaled down to it.
+        ids: What a video is called: its file's `name` without the ending, or its `path` in the folder.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Computed:
         batch_size: int,
         reader: Backend,
         longest: int,
+        ids: Ids = "name",
     ) -> None:
         if reader not in READERS:
             raise UserError(f"features: reader={reader!r}: give {' or '.join(READERS)}")
@@ -51,6 +53,7 @@ class Computed:
         self.batch_size = batch_size
         self.reader: Backend = reader
         self.longest = longest
+        self.ids: Ids = ids
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -84,12 +87,12 @@ class Computed:
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        """The video files by their names without the ending.
+        """The video files by their ids.
 
         Raises:
             UserError: There are none.
         """
-        return {video: path for video, path in collect(self.places[0], None) if path is not None}
+        return {video: path for video, path in collect(self.places[0], None, self.ids) if path is not None}
 
     def _batches(self, path: Path) -> Iterator[Frames]:
         snippets = self._snippets(path)

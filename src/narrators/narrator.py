@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from src.data.records import Narratives
-from src.errors import UserError
+from src.errors import OneLineError, UserError
 from src.videos.collection import Item
 from src.videos.frames import PATIENCE, READERS, Backend
 
@@ -69,5 +69,5 @@ class Narrator(Protocol):
         ...
 
 
-class NarrationError(Exception):
+class NarrationError(OneLineError):
     """One video cannot be narrated; the message, one line, says why. Others may be."""
