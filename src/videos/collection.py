@@ -50,7 +50,8 @@ def collect(place: Path, videos: Iterable[str] | None, ids: Ids = "name") -> lis
         raise UserError(f"ids={ids}: give {' or '.join(get_args(Ids))}")
     left_out: Counter[str] = Counter()
     files = sorted(_files(place, left_out))
-    told = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in left_out.most_common())
+    ranked = sorted(left_out.items(), key=lambda each: (-each[1], each[0]))
+    told = ", ".join(f"{count} {ending}" for ending, count in ranked)
     if not files:
         raise UserError(f"no videos in {place}" + (f" (what is there: {told})" if told else ""))
     if told:
@@ -118,4 +119,4 @@ def _in_folder(place: Path, left_out: Counter[str]) -> Iterator[Path]:
             elif path.suffix.lower() in SUFFIXES:
                 yield path
             else:
-                left_out[path.suffix.lower()] += 1
+                left_out[path.suffix.lower() or "without ending"] += 1
