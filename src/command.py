@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from src.arguments import as_meant
 from src.errors import UserError
 
 
@@ -50,13 +51,21 @@ def run(main: Callable[[], object]) -> None:
 
     Anything that is not a user's mistake keeps its traceback: it is a defect of ours.
     """
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     # Hydra otherwise prints a shortened traceback of its own and hides the exception from us.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
+        sys.argv[1:] = as_meant(sys.argv[1:])
         main()
+    except OverrideParseException as error:
+        _exit(
+            UserError(
+                f"{error.override} cannot be understood: a value with any of ( ) , = [ ] {{ }} : ' in it needs quotes "
+                "within quotes, as in \"name='a (b)'\""
+            )
+        )
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _exit(error)
 
