@@ -66,7 +66,7 @@ def open_video(path: Path, backend: Backend, progress: Progress) -> Video:
     if header.stated_end - video.file_end > _LOST_SECONDS:
         lost = header.stated_end - video.file_end
         raise UserError(f"{path} is cut off: its frames end at {video.end:.1f} s of {video.end + lost:.1f} s")
-    if backend == "decord" and header.format in _DECORD_FINDS:
+    if backend == "decord" and header.format in _DECORD_FINDS and video.keys_stand_alone():
         return DecordVideo.of(video) or video
     return video
 
@@ -109,9 +109,10 @@ class PyAvVideo:
         seconds = np.array(self._pts, np.float64) * self._tick
         self.file_end = float(seconds[-1]) + self._last_length * self._tick
         # Sound before 0 is an encoder's run-up, which is not heard.
-        begin = min(seconds[0], seconds[0] if header.sound is None else max(header.sound, 0.0))
+        picture = self._first * self._tick
+        begin = picture if header.sound is None else min(picture, max(header.sound, 0.0))
         self.starts: NDArray[np.float64] = seconds - begin
-        self.end = self.file_end - float(begin)
+        self.end = self.file_end - begin
 
     def _read_times(self) -> None:
         """Take the times of the frames from the packets, of which a file may hide some."""
@@ -126,8 +127,9 @@ class PyAvVideo:
             if packet.size and packet.pts is not None and not packet.is_discard:
                 shown.append((packet.pts, packet.duration or 0, number))
         shown.sort()
-        first = self._first_decodable(shown[0][0]) if shown else 0
-        shown = [each for each in shown if each[0] >= first]
+        self._first = shown[0][0] if shown else 0
+        decodable = self._first_decodable(self._first)
+        shown = [each for each in shown if each[0] >= decodable]
         self._pts = [pts for pts, _, _ in shown]
         self._numbers = [number for _, _, number in shown]
         self._last_length = shown[-1][1] if shown else 0
@@ -142,6 +144,22 @@ class PyAvVideo:
             return next((frame.pts for frame in frames if frame.pts is not None), key)
         except (av.FFmpegError, OSError) as error:
             raise _unreadable(self.path, error) from error
+
+    def keys_stand_alone(self) -> bool:
+        """Whether all that is stored from a key frame on can be decoded without what comes before it."""
+        times = np.array([np.nan if time is None else time for time in self._all])
+        earliest_from = np.minimum.accumulate(times[::-1])[::-1]
+        if not (earliest_from[self._keys] == times[self._keys]).all():
+            return False
+        # A stream that is refreshed bit by bit calls frames keys that come out some frames later.
+        try:
+            key = self._keys[1]
+            first = next(self._decoded([_Run(key, key + 1)], None), None)
+        except IndexError:
+            return True
+        except (av.FFmpegError, OSError):
+            return False
+        return first is not None and first.pts == self._all[key]
 
     def decode(self, indices: Sequence[int]) -> Iterator[Pixels]:
         wanted = [self._pts[index] for index in indices]
@@ -273,7 +291,8 @@ class CountedVideo(PyAvVideo):
         except (av.FFmpegError, OSError) as error:
             raise _unreadable(self.path, error) from error
         # They are late by what the decoder holds back.
-        self._pts = [time - times[0] + (first or 0) for time in times]
+        self._first = first or 0
+        self._pts = [time - times[0] + self._first for time in times]
         gaps = np.diff(self._pts)
         self._last_length = int(np.median(gaps)) if len(gaps) else 0
 

@@ -23,6 +23,8 @@ READERS: tuple[Backend, ...] = get_args(Backend)
 PATIENCE = 60.0
 """Seconds without progress after which a decoder is ended."""
 
+# So long before the first frame a time has that frame.
+_LEAD_SECONDS = 0.25
 # Two frames that are equally near to a time up to this: the earlier is taken.
 _TIE_SECONDS = 5e-4
 
@@ -74,11 +76,12 @@ def sample(starts: NDArray[np.float64], end: float, interval: float) -> tuple[li
     Args:
         starts: (n,) times of the frames in seconds, ascending, n >= 1, the first not below 0.
         end: The end of the last frame in seconds. A time in its second half is not asked for, as no frame is near it,
-            and so for times before the first one. A video too short for any multiple has the one nearest to its start.
+            and so for times before the first one, but for those just before it: sound begins a little earlier in many
+            files. A video too short for any multiple has the one nearest to its start.
         interval: The seconds between the times that are asked for.
     """
     begin, last = float(starts[0]), float(starts[-1])
-    lead = float(starts[1] - starts[0] if len(starts) > 1 else end - begin) / 2
+    lead = max(float(starts[1] - starts[0] if len(starts) > 1 else end - begin) / 2, min(interval / 2, _LEAD_SECONDS))
     first = max(int(np.ceil((begin - lead) / interval - 1e-6)), 0)
     after_last = int((last + max(end - last, 0.0) / 2) / interval + 1e-6) + 1
     if after_last <= first:
