@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from src.errors import UserError, reason
 from src.features.extractor import Extractor, Frames
 from src.videos.collection import Ids, collect
-from src.videos.frames import READERS, Backend, Frame, Pixels, read_frames
+from src.videos.frames import READERS, TIMES, Backend, Pixels, from_start, read_frames
 
 
 class Computed:
@@ -57,7 +57,7 @@ class Computed:
 
     @property
     def identity(self) -> dict[str, Any]:
-        settings = {"place": str(self.places[0]), "seconds": self.seconds, "longest": self.longest}
+        settings = {"place": str(self.places[0]), "seconds": self.seconds, "longest": self.longest, "times": TIMES}
         return {"layout": "Videos", **settings, "extractor": self.extractor.identity}
 
     def __contains__(self, video: str) -> bool:
@@ -102,18 +102,10 @@ class Computed:
     def _snippets(self, path: Path) -> Iterator[list[Pixels]]:
         """The frames of each snippet; the last frame again where the video ends within one."""
         count = self.extractor.frames
-        frames = _from_start(read_frames(path, self.seconds / count, self.reader, self.longest), self.seconds / count)
+        frames = from_start(read_frames(path, self.seconds / count, self.reader, self.longest), self.seconds / count)
         snippet = list(islice(frames, count))
         while snippet:
             yield snippet + [snippet[-1]] * (count - len(snippet))
             snippet = list(islice(frames, count))
             if 2 * len(snippet) < count:
                 return
-
-
-def _from_start(frames: Iterator[Frame], interval: float) -> Iterator[Pixels]:
-    """Frames from 0 s on: the first picture stands also for the time before it, in which there is only sound."""
-    for number, frame in enumerate(frames):
-        for _ in range(round(frame.time / interval) if number == 0 else 0):
-            yield frame.pixels
-        yield frame.pixels

@@ -17,7 +17,7 @@ from src.errors import UserError, reason
 from src.narrators.narrator import Failure, NarrationError, Outcome, Reading
 from src.narrators.speech import spoken
 from src.videos.collection import Item
-from src.videos.frames import Frame, Pixels, read_frames
+from src.videos.frames import TIMES, Frame, Pixels, read_frames
 
 T = TypeVar("T")
 
@@ -74,7 +74,8 @@ class FrameNarrator(ABC):
         """
 
     def writer(self, reading: Reading) -> dict[str, Any]:
-        return {"narrator": self.name, **self.identity, "interval": self.interval, "longest": reading.longest}
+        settings = {"interval": self.interval, "longest": reading.longest, "times": TIMES}
+        return {"narrator": self.name, **self.identity, **settings}
 
     def prepare(self) -> None:
         """Load what narrating needs; called before any video is read.

@@ -21,7 +21,7 @@ from src.videos.frames import Backend, Pixels
 Progress = Callable[[], None]
 
 _CHUNK_BYTES = 64 * 2**20  # held at most by the frames that decord decodes at once
-_THREADS = min(4, len(os.sched_getaffinity(0)))
+_THREADS = min(4, os.cpu_count() or 1)
 # The formats, as FFmpeg names them, in which decord finds the frames that it is asked for: MP4 and QuickTime, Matroska
 # and WebM. In others (MPEG streams, AVI, ASF) it gives other frames, or none, unnoticed.
 _DECORD_FINDS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})

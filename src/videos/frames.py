@@ -20,6 +20,9 @@ Backend = Literal["decord", "pyav"]
 
 READERS: tuple[Backend, ...] = get_args(Backend)
 
+TIMES = "player"
+"""What is written down of the clock of times: 0 is where a player begins."""
+
 PATIENCE = 60.0
 """Seconds without progress after which a decoder is ended."""
 
@@ -58,6 +61,19 @@ def read_frames(
     """
     for time, shown, pixels in answers(path, patience, "frames", interval, backend, longest):
         yield Frame(time, shown, pixels)
+
+
+def from_start(frames: Iterator[Frame], interval: float) -> Iterator[Pixels]:
+    """Pictures from 0 s on: the first one stands also for the time before it, in which there is only sound.
+
+    Args:
+        frames: What `read_frames` gave.
+        interval: The seconds between them.
+    """
+    for number, frame in enumerate(frames):
+        for _ in range(round(frame.time / interval) if number == 0 else 0):
+            yield frame.pixels
+        yield frame.pixels
 
 
 def duration_of(path: Path, patience: float = PATIENCE) -> float:

@@ -30,7 +30,7 @@ def answers(path: Path, patience: float, *request: Any) -> Iterator[tuple[Any, .
     Raises:
         UserError: The file is bad, or its decoder hung or died.
     """
-    worker = _idle.pop() if _idle else _Worker()
+    worker = _living()
     unharmed = False
     try:
         worker.connection.send((str(path.absolute()), *request))
@@ -80,6 +80,9 @@ class _Worker:
             return "answer", *rest, np.frombuffer(self.connection.recv_bytes(), np.uint8).reshape(shape)
         return kind, *answer
 
+    def lives(self) -> bool:
+        return self._process.poll() is None
+
     def stop(self) -> bool:
         """Let it leave off, and say whether it did at once."""
         try:
@@ -98,6 +101,18 @@ class _Worker:
         self._process.kill()
         self._process.wait()
         self.connection.close()
+
+
+def _living() -> _Worker:
+    """One that waits, or a new one; not one that has died since, which would be laid to the next file."""
+    while True:
+        try:
+            worker = _idle.pop()
+        except IndexError:  # also where another thread was first
+            return _Worker()
+        if worker.lives():
+            return worker
+        worker.end()
 
 
 def _end_idle() -> None:

@@ -43,7 +43,7 @@ def test_narratives_do_not_depend_on_batches(items: list[Item], batch_size: int,
         assert outcome.texts[0].endswith("schön.")
         assert outcome.writer == {
             **{"narrator": "colours", "model": "colours", "prompt": None},
-            **{"interval": 0.5, "longest": 1344},
+            **{"interval": 0.5, "longest": 1344, "times": "player"},
         }
 
 
