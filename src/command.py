@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import signal
 import sys
 import threading
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from src.arguments import as_meant
 from src.errors import UserError
 
 
@@ -85,32 +85,21 @@ def run(main: Callable[[], object]) -> None:
 
     # Hydra otherwise prints a shortened traceback of its own and hides the exception from us.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    sys.argv[1:] = map(_taken_literally, sys.argv[1:])
     try:
+        sys.argv[1:] = as_meant(sys.argv[1:])
         main()
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         sys.exit(130)
     except OverrideParseException as error:
-        hint = "a value with one of ,=(){}[] or a space needs quotes of its own: 'checkpoint=\"a=1,b=2\"'"
-        print(f"error: {' '.join(str(error).split())} ({hint})", file=sys.stderr)
-        sys.exit(1)
+        _exit(
+            UserError(
+                f"{error.override} cannot be understood: a value with any of ( ) , = [ ] {{ }} : ' in it needs quotes "
+                "within quotes, as in \"name='a (b)'\""
+            )
+        )
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _exit(error)
-
-
-def quoted(value: str) -> str:
-    """A value as Hydra's override grammar takes it literally."""
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
-    return f"'{escaped}'"
-
-
-def _taken_literally(argument: str) -> str:
-    """An argument whose value is an existing path, as a sweep's folders are, which Hydra would take apart."""
-    key, equals, value = argument.partition("=")
-    if equals and re.search(r"[,=(){}\[\]\s]", value) and os.path.exists(value):
-        return f"{key}={quoted(value)}"
-    return argument
 
 
 def _exit(error: Exception) -> NoReturn:

@@ -17,22 +17,23 @@ MAY_IMPORT: dict[str, str] = {
     "moments": "",
     "tables": "",
     "files": "errors",
+    "arguments": "errors",
     "text": "errors",
-    "videos": "errors",
+    "videos": "errors files",
     "data": "errors moments tables files text",
     "features": "errors videos",
     "metrics": "moments tables data",
     "models": "errors moments data metrics",
     "narrators": "errors tables files text videos data",
-    "runs": "errors moments files data models",
+    "runs": "errors places moments files arguments data models",
     "build": "errors places text data metrics models",
-    "training": "metrics models",
+    "training": "metrics models runs",
     "baselines": "errors moments data runs",
     "retrieval": "errors moments videos data features narrators runs build",
     "reporting": "errors places tables files videos data runs",
     "playroom": "errors videos narrators",
-    "command": "errors runs",
-    "commands": "errors places videos data features metrics models narrators runs build training baselines "
+    "command": "errors arguments runs",
+    "commands": "errors places files videos data features metrics models narrators runs build training baselines "
     "retrieval reporting playroom",
 }
 
