@@ -284,15 +284,10 @@ class CountedVideo(PyAvVideo):
 
     def _read_times(self) -> None:
         try:
-            first = next(packet.dts for packet in self._packets())
-            times = sorted(frame.pts for frame in self._every() if frame.pts is not None)
-        except StopIteration:
-            times = []
+            self._pts = sorted(frame.pts for frame in self._every() if frame.pts is not None)
         except (av.FFmpegError, OSError) as error:
             raise _unreadable(self.path, error) from error
-        # They are late by what the decoder holds back.
-        self._first = first or 0
-        self._pts = [time - times[0] + self._first for time in times]
+        self._first = self._pts[0] if self._pts else 0
         gaps = np.diff(self._pts)
         self._last_length = int(np.median(gaps)) if len(gaps) else 0
 
