@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +37,10 @@ class Layout(Protocol):
         """Whether there are features of a video."""
         ...
 
+    def sources(self, videos: Iterable[str]) -> list[Path]:
+        """The files that the features of videos that are there are read from or computed of."""
+        ...
+
     def __call__(self, video: str) -> Features:
         """The features (n, dim) of a video that is there, n >= 1, finite and within half precision.
 
@@ -61,6 +65,9 @@ class _Folder:
 
     def __contains__(self, video: str) -> bool:
         return self._path(video).is_file()
+
+    def sources(self, videos: Iterable[str]) -> list[Path]:
+        return [self._path(video) for video in videos]
 
     def _path(self, video: str) -> Path:
         return self.places[0] / f"{video}{self.suffix}"
@@ -115,6 +122,9 @@ class Hdf5:
     def __contains__(self, video: str) -> bool:
         return self.dataset.format(video=video) in self._opened
 
+    def sources(self, videos: Iterable[str]) -> list[Path]:
+        return list(self.places)
+
     def __call__(self, video: str) -> Features:
         name = self.dataset.format(video=video)
         where = f"{self.places[0]}, {name}"
@@ -156,6 +166,10 @@ class Streams:
 
     def __contains__(self, video: str) -> bool:
         return all(video in stream for stream in self.streams)
+
+    def sources(self, videos: Iterable[str]) -> list[Path]:
+        wanted = list(videos)
+        return [path for stream in self.streams for path in stream.sources(wanted)]
 
     def __call__(self, video: str) -> Features:
         parts = [stream(video) for stream in self.streams]

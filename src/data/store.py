@@ -262,30 +262,6 @@ def open_if_made_by(path: Path, made_by: Mapping[str, Any]) -> Store | None:
     return store
 
 
-def digest_of_file(path: Path) -> str:
-    """A digest of what a file is: its name, size and time, and its content at both ends and in between.
-
-    All of a file of a megabyte or less is read, and of a larger one as much: a published file of gigabytes that changed
-    is known by its time, and one whose time was kept by what it holds.
-    """
-    status = path.stat()
-    digest = hashlib.sha256(f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}".encode())
-    with path.open("rb") as file:
-        for place in range(_SAMPLES):
-            file.seek(max(status.st_size - _SAMPLE, 0) * place // (_SAMPLES - 1))
-            digest.update(file.read(_SAMPLE))
-    return digest.hexdigest()
-
-
-def digest_of_files(paths: Iterable[Path]) -> str:
-    """A digest of many files: their names, sizes and times."""
-    digest = hashlib.sha256()
-    for path in paths:
-        status = path.stat()
-        digest.update(f"{path.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
-    return digest.hexdigest()
-
-
 def listing(names: Sequence[str], most: int = 3) -> str:
     """The first few of `names`, for a message."""
     return ", ".join(repr(name) for name in names[:most]) + (", …" if len(names) > most else "")
