@@ -12,7 +12,6 @@ import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, NamedTuple
 
 import h5py
@@ -23,7 +22,7 @@ from torch import Tensor
 from tqdm import trange
 
 from src.errors import UserError, reason
-from src.files import whole
+from src.files import workplace
 
 FEATURES = "features"
 LARGEST = float(np.finfo(np.float16).max)
@@ -31,6 +30,7 @@ LARGEST = float(np.finfo(np.float16).max)
 
 _FORMAT = "tea-store-1"
 _HEADER = ("keys", "offsets")
+_WHOLE = ".whole"
 # Pages that are mapped count as this process's memory: they are given back once so many bytes have been read.
 _MAPPED_BYTES = 16 << 20
 _log = logging.getLogger(__name__)
@@ -51,14 +51,15 @@ def write_store(path: Path, rows: Iterable[tuple[str, Columns]], made_by: Mappin
         UserError: Features that are not finite, too large for half precision, or of another size than the first; a key
             given twice; no rows at all.
     """
-    with whole(path) as temporary, TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        spool = _Spool(Path(folder), path)
+    with workplace(path) as folder:
+        spool = _Spool(folder, path)
         with spool:
             for key, columns in rows:
                 spool.add(key, columns)
         if not spool.counts:
             raise UserError(f"there is nothing to store in {path}: no video or text was given")
-        spool.write(temporary, made_by)
+        spool.write(folder / _WHOLE, made_by)
+        (folder / _WHOLE).replace(path)
 
 
 class _Spool:

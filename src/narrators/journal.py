@@ -6,6 +6,8 @@ import fcntl
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -69,6 +71,27 @@ class Journal:
         self.close()
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the narratives file at `path` as a run does that writes it, to put another in its place.
+
+    Raises:
+        UserError: A run has it open.
+    """
+    there = path.is_file()
+    file = _open(path)
+    try:
+        yield
+    finally:
+        if (
+            not there
+            and os.fstat(file.fileno()).st_size == 0
+            and os.path.samestat(os.fstat(file.fileno()), path.stat())
+        ):
+            path.unlink()
+        file.close()
+
+
 def failures_file(path: Path) -> Path:
     """The failures file of the narratives file at `path`: JSON Lines of {"video", "reason"}."""
     return path.with_suffix(".failures.jsonl")
@@ -105,6 +128,9 @@ def _open(path: Path) -> BinaryIO:
     except OSError:
         file.close()
         raise UserError(f"another run is writing {path}: wait for it, or give output=FILE or shard=i/n") from None
+    if not path.is_file() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        file.close()
+        return _open(path)  # another file took its place in between
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)  # the file's name too must outlive a power cut
     os.close(folder)

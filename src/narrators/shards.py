@@ -12,7 +12,7 @@ from src.data.narratives import json_line, parse
 from src.data.records import Narratives
 from src.errors import UserError
 from src.files import whole
-from src.narrators.journal import differences, failures_file, read_failures
+from src.narrators.journal import alone, differences, failures_file, read_failures
 from src.videos.collection import Item
 
 
@@ -68,8 +68,14 @@ def merge(patterns: Sequence[str], output: Path, videos: Collection[str]) -> dic
 
     Raises:
         UserError: No such files; two models, prompts or settings; a video that is there twice, that does not belong to
-            the collection, or that was neither narrated nor failed; or `output` holds other narratives.
+            the collection, or that was neither narrated nor failed; or `output` holds other narratives,
+            or a run is writing it.
     """
+    with alone(output):
+        return _merge(patterns, output, videos)
+
+
+def _merge(patterns: Sequence[str], output: Path, videos: Collection[str]) -> dict[str, str]:
     sources = [path for path in _files(patterns) if path.resolve() != output.resolve()]
     lines = _lines(sources)
     failures = {video: reason for path in sources for video, reason in read_failures(failures_file(path)).items()}
