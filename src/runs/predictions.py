@@ -58,7 +58,7 @@ def to_ranked(predictions: Sequence[Prediction]) -> RankedMoments:
     """Predictions as metrics take them. One without saliency has `lengths` 0."""
 
     def padded(rows: Sequence[Sequence[float]], width: int, fill: float) -> Tensor:
-        return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows])
+        return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows], dtype=torch.float64)
 
     most = max(len(prediction.windows) for prediction in predictions)
     starts, ends, scores = (
@@ -125,6 +125,16 @@ def read_predictions(path: Path, moments: Sequence[Moment]) -> list[Prediction]:
     return [answers[moment.query_id] for moment in moments]
 
 
+def require_all_or_no_saliency(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Raise a UserError if some predictions of a file have saliency and others none: it would be scored of a part."""
+    without = [prediction.query_id for prediction in predictions if not prediction.saliency]
+    if 0 < len(without) < len(predictions):
+        raise UserError(
+            f"{path}: {len(without)} of {len(predictions)} queries have no saliency (such as {without[0]}), so that "
+            "highlight detection would be scored on the others alone: give it for all of them or for none"
+        )
+
+
 def _require_same_queries(path: Path, answers: dict[str, Prediction], moments: Sequence[Moment]) -> None:
     asked = {moment.query_id for moment in moments}
     for what, ids in (("lacks a prediction for", asked - answers.keys()), ("answers unknown", answers.keys() - asked)):
@@ -134,7 +144,7 @@ def _require_same_queries(path: Path, answers: dict[str, Prediction], moments: S
 
 
 def _of_lines(text: str, path: Path) -> Iterator[tuple[str, Prediction]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -149,7 +159,7 @@ def _of_lines(text: str, path: Path) -> Iterator[tuple[str, Prediction]]:
             query_id = str(record["query_id"])
         else:
             raise UserError(f"{where}: a record needs query_id and predictions, or qid and pred_relevant_windows")
-        yield where, Prediction(query_id, _windows(windows, where), tuple(saliency))
+        yield where, Prediction(query_id, _windows(windows, where), _saliency(saliency, f"{where}, query {query_id}"))
 
 
 def _of_activitynet(results: Any, path: Path, moments: Sequence[Moment]) -> Iterator[tuple[str, Prediction]]:
@@ -188,6 +198,13 @@ def _windows(windows: Any, where: str) -> tuple[Scored, ...]:
             raise UserError(f"{where}: window {window} ends before it starts")
         checked.append((float(window[0]), float(window[1]), float(window[2]) if len(window) == 3 else -float(rank)))
     return tuple(sorted(checked, key=lambda window: -window[2]))
+
+
+def _saliency(saliency: Any, where: str) -> tuple[float, ...]:
+    numbers = saliency if isinstance(saliency, list | tuple) else (math.nan,)
+    if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
+        raise UserError(f"{where}: its saliency is not a list of finite numbers")
+    return tuple(float(x) for x in numbers)
 
 
 def _json_or_none(text: str) -> Any:

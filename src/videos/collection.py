@@ -52,5 +52,5 @@ def _files(place: Path) -> Iterable[Path]:
         raise UserError(f"no videos at {place}: give videos=FOLDER, a video file, or a .txt with a path a line")
     if place.suffix != ".txt":
         return [place]
-    lines = [line.strip() for line in place.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in place.read_text(encoding="utf-8").split("\n")]
     return [place.parent / line for line in dict.fromkeys(lines) if line]

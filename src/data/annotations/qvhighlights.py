@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from src.data.annotations.reading import Annotation, annotation, columns, field, lines, number, parse_json, window
+from src.data.records import CLIP_SECONDS, clip_count
 from src.errors import UserError
-
-CLIP_SECONDS = 2.0
 
 
 def source(video: str) -> str:
@@ -59,7 +58,7 @@ class QvHighlights:
 
 
 def _clip(value: Any, duration: float, where: str) -> int:
-    if type(value) is not int or not 0 <= value * CLIP_SECONDS < duration:
+    if type(value) is not int or not 0 <= value < clip_count(duration):
         raise UserError(f"{where}: clip {value!r} is not one of the {duration:g} s video's {CLIP_SECONDS:g} s clips")
     return value
 
