@@ -27,6 +27,9 @@ _IN_VAIN = (
     ".*smaller than the logging interval.*",
 )
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""What networks are trained in."""
+
 
 def hush() -> None:
     """Leave out what Lightning says in vain, or says through a handler of its own beside ours."""
@@ -45,6 +48,11 @@ def build_trainer(cfg: DictConfig) -> lightning.Trainer:
     trainer: lightning.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
     trainer.strategy.checkpoint_io = WholeCheckpoints()
     _require_one_folder(trainer)
+    if trainer.precision not in PRECISIONS:
+        raise UserError(
+            f"trainer.precision={trainer.precision} is not supported, as batches are made in single precision: it is "
+            f"one of {', '.join(PRECISIONS)}"
+        )
     # Not sooner: it begins a run at Weights & Biases, which a trainer that cannot be built would leave open.
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))

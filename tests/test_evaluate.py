@@ -26,7 +26,7 @@ def test_published_predictions_get_their_published_numbers(shared: Path, tmp_pat
     file = shared / "data" / "predictions" / "shuffling_charades_cd_test_ood.json"
     values = evaluated(shared / "data", tmp_path, f"predictions={file}", "data=charades_cd", "split=test_ood")
     named = {name.removeprefix("test/test_ood/"): round(value, 2) for name, value in values.items()}
-    assert (named["R1@0.5"], named["R1@0.7"], named["mIoU"]) == (47.29, 27.59, 44.28)
+    assert (named["R1@0.5"], named["R1@0.7"], named["mIoU"]) == (47.44, 27.85, 44.28)
     # What was read is kept in our own format, and scores the same.
     ours = tmp_path / "predictions" / "test_ood.jsonl"
     again = evaluated(shared / "data", tmp_path / "again", f"predictions={ours}", "split=test_ood")
@@ -36,7 +36,9 @@ def test_published_predictions_get_their_published_numbers(shared: Path, tmp_pat
 def test_a_strict_comparison_is_lower(shared: Path, tmp_path: Path) -> None:
     file = shared / "data" / "predictions" / "shuffling_charades_cd_test_ood.json"
     values = evaluated(shared / "data", tmp_path, f"predictions={file}", "split=test_ood", "metrics.strict=true")
-    assert values["test/test_ood/R1@0.5"] < 47.29
+    # As the authors' own log has them: of ties, which it does not count, none is counted.
+    found = [round(values[f"test/test_ood/{name}"], 2) for name in ("R1@0.3", "R1@0.5", "R1@0.7", "mIoU")]
+    assert found == [63.85, 46.84, 27.47, 44.28]
 
 
 @pytest.fixture
