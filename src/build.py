@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from src.data.datamodule import MomentDataModule, Snippets, Stores
-from src.data.feature_stores import feature_store, missing_places
+from src.data.feature_stores import feature_store, missing_places, require_same_features
 from src.data.layouts import Layout
 from src.data.narratives import missing_narratives
 from src.data.records import Moment
@@ -179,6 +179,8 @@ class Parts:
         assert self.places.feature_store is not None
         store = Store(self.places.feature_store)
         self._require_size(store, "features")
+        if self.layout is not None:
+            require_same_features(store, self.layout, self.cfg.features.pooling, self.cfg.features.max_snippets)
         return store
 
     def text_stores(self, moments: Iterable[Moment]) -> tuple[Store, Store | None]:

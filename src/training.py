@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from src.errors import UserError
 from src.metrics.table import table
 from src.models.tea import TEA
 from src.runs.callbacks import LastCheckpoint, WholeCheckpoints
@@ -23,6 +26,9 @@ _IN_VAIN = (
     ".*sync_dist=True.*",
     ".*smaller than the logging interval.*",
 )
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""What networks are trained in."""
 
 
 def hush() -> None:
@@ -41,10 +47,27 @@ def build_trainer(cfg: DictConfig) -> lightning.Trainer:
     loggers: list[Any] = [instantiate(logger) for logger in cfg.logger.values() if logger]
     trainer: lightning.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
     trainer.strategy.checkpoint_io = WholeCheckpoints()
+    _require_one_folder(trainer)
+    if trainer.precision not in PRECISIONS:
+        raise UserError(
+            f"trainer.precision={trainer.precision} is not supported, as batches are made in single precision: it is "
+            f"one of {', '.join(PRECISIONS)}"
+        )
     # Not sooner: it begins a run at Weights & Biases, which a trainer that cannot be built would leave open.
     for logger in loggers:
         logger.log_hyperparams(OmegaConf.to_container(cfg, resolve=True))
     return trainer
+
+
+def _require_one_folder(trainer: lightning.Trainer) -> None:
+    """Processes that another program starts, such as torchrun, name a folder each if it is named by the time."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if environment is None or not environment.creates_processes_externally or not HydraConfig.initialized():
+        return
+    hydra = HydraConfig.get()
+    given = any(override.startswith("hydra.run.dir=") for override in hydra.overrides.hydra)
+    if trainer.world_size > 1 and hydra.mode == RunMode.RUN and not given:
+        raise UserError("processes that torchrun or SLURM starts need one folder: give hydra.run.dir=FOLDER")
 
 
 def test(

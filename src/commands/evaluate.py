@@ -20,7 +20,7 @@ from src.metrics.table import table
 from src.retrieval import Retriever
 from src.runs.configuration import configuration
 from src.runs.folder import RunFolder
-from src.runs.predictions import Prediction, read_predictions, to_ranked, write_predictions
+from src.runs.predictions import Prediction, read_predictions, require_all_or_no_saliency, to_ranked, write_predictions
 from src.training import build_trainer, test
 
 _BATCH = 64
@@ -92,7 +92,9 @@ def _of_file(parts: Parts) -> Answers:
         raise UserError(f"say which split the predictions are of: split={'|'.join(parts.splits[1:])}")
     split = cfg.split or cfg.data.tests[0]
     moments = parts.moments(split)
-    yield split, moments, read_predictions(Path(cfg.predictions), moments)
+    predictions = read_predictions(Path(cfg.predictions), moments)
+    require_all_or_no_saliency(Path(cfg.predictions), predictions)
+    yield split, moments, predictions
 
 
 def _of_baseline(parts: Parts) -> Answers:

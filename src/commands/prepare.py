@@ -14,6 +14,7 @@ from src.data.narratives import write_narratives
 from src.data.statistics import table
 from src.errors import UserError
 from src.models.detr.published import Published, read_published
+from src.narrators.journal import alone
 from src.places import Places
 from src.runs.checkpoints import write_network
 from src.runs.configuration import configuration
@@ -38,7 +39,8 @@ def import_captions(cfg: DictConfig) -> None:
     source = Path(cfg.import_narratives)
     writer = {"narrator": cfg.narrator.name, "imported": source.name}
     file = Places(cfg).narratives
-    count = write_narratives(file, read_captions(source, cfg.narrator.interval, writer))
+    with alone(file):
+        count = write_narratives(file, read_captions(source, cfg.narrator.interval, writer))
     _log.info("%s: narratives of %d videos", file, count)
 
 

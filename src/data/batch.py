@@ -85,14 +85,14 @@ class GroundTruth(_Tensors):
     """What losses and metrics see, and no forward pass: B queries, W windows."""
 
     moments: list[Moment]  # the records, with their saliency and ids
-    windows: Tensor  # (B, W, 2) seconds, NaN rows where a query has fewer
+    windows: Tensor  # (B, W, 2) seconds in double precision, NaN rows where a query has fewer
     target: Tensor  # (B, 2) long: inclusive first and last snippet of the window to learn
     duration: Tensor  # (B,) seconds
 
     @classmethod
     def of(cls, moments: Sequence[Moment], targets: Sequence[tuple[int, int]] | None = None) -> GroundTruth:
         """The ground truth of records; without `targets`, which only losses need, there is nothing to learn from it."""
-        windows = [torch.tensor(moment.windows) for moment in moments]
+        windows = [torch.tensor(moment.windows, dtype=torch.float64) for moment in moments]
         return cls(
             moments=list(moments),
             windows=pad_sequence(windows, batch_first=True, padding_value=torch.nan),

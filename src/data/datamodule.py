@@ -154,20 +154,24 @@ class MomentDataModule(lightning.LightningDataModule):
         assert self.trainer is not None
         loop = self.trainer.fit_loop
         # As Lightning counts them for itself; what it counts with has no public type.
-        epochs, batches = loop.epoch_progress.state_dict(), loop.epoch_loop.batch_progress.state_dict()
-        return {"epoch": epochs["current"]["processed"], "batches": batches["current"]["processed"]}
+        epochs = loop.epoch_progress.state_dict()["current"]
+        batches = loop.epoch_loop.batch_progress.state_dict()["current"]["processed"]
+        # An epoch that is over, also one of fewer batches than there are, leaves none to skip in the next.
+        return {"epoch": epochs["processed"], "batches": 0 if epochs["processed"] > epochs["completed"] else batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._position = state_dict
 
     def train_dataloader(self) -> Loader:
-        loader = self._loader(self.train, self.batch_size, shuffle=True)
+        loader = self._loader(self.train, self.batch_size, shuffle=not self._overfits)
         # Lightning fetches the first batch before it tells the sampler its epoch.
-        loader.sampler.set_epoch(self._position["epoch"])
-        loader.sampler.skip = self._position["batches"] % len(loader)
+        loader.batches.set_epoch(self._position["epoch"])
+        loader.batches.skip = self._position["batches"] % len(loader)
         return loader
 
     def val_dataloader(self) -> Loader:
+        if self._overfits:
+            return self._loader(self.train, self.batch_size, shuffle=False)
         return self._loader(self.val, self.eval_batch_size, shuffle=False)
 
     def test_dataloader(self) -> list[Loader]:
@@ -175,6 +179,11 @@ class MomentDataModule(lightning.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         return batch.full()
+
+    @property
+    def _overfits(self) -> bool:
+        """Whether the Trainer learns a few batches by heart, which are the same each epoch and validated on."""
+        return self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
 
     def _loader(self, dataset: MomentDataset, size: int, shuffle: bool) -> Loader:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from src.data.layouts import Layout
 from src.data.store import Columns, Store, listing, open_if_made_by, write_store
 from src.errors import UserError
+from src.files import digest
 from src.moments import Pooling, pool
 
 _log = logging.getLogger(__name__)
@@ -22,8 +24,9 @@ def feature_store(
 ) -> Store:
     """The store of the features of `videos`, each pooled to at most `max_snippets`; converted if need be.
 
-    A store that was made just so is kept if it has every video. If it lacks some, because another data set of the same
-    videos made it, it is made anew with those it has and those it lacks. A store whose source is gone is kept too.
+    A store that was made just so, of what is there now, is kept if it has every video. If it lacks some, because
+    another data set of the same videos made it, it is made anew with those it has and those it lacks. A store whose
+    source is gone, wholly or in part, is kept too.
 
     Args:
         path: The store's file.
@@ -42,9 +45,11 @@ def feature_store(
         store = Store(path)
         if not wanted - set(store):
             return store
-    made_by = {"features": layout.identity, "pooling": pooling, "max_snippets": max_snippets}
-    kept = open_if_made_by(path, made_by)
-    if kept is not None:
+    settings = {"pooling": pooling, "max_snippets": max_snippets}
+    kept = open_if_made_by(path, settings)
+    if kept is not None and (why := _changed(kept, layout)):
+        _log.info("making %s anew: %s", path, why)
+    elif kept is not None:
         if not wanted - set(kept):
             return kept
         _log.info("making %s anew: it lacks %d videos", path, len(wanted - set(kept)))
@@ -56,8 +61,43 @@ def feature_store(
         for video in tqdm(sorted(wanted), desc=path.name, unit="video", delay=3):
             yield video, {"features": pool(torch.from_numpy(layout(video)), max_snippets, pooling).numpy()}
 
-    write_store(path, rows(), made_by)
+    made_of = digest(layout.sources(sorted(wanted)))
+    write_store(path, rows(), {"features": layout.identity, **settings, "source": made_of})
     return Store(path)
+
+
+def require_same_features(store: Store, layout: Layout, pooling: Pooling, max_snippets: int) -> None:
+    """Raise a UserError if a store was made of other features than the layout's, or otherwise.
+
+    Their place counts by its name alone: a store can be used where what it was made of lies elsewhere, or not at all.
+    """
+    asked = {"features": _named(layout.identity), "pooling": pooling, "max_snippets": max_snippets}
+    for name, value in asked.items():
+        there = _named(store.made_by.get(name, value))
+        if there != value:
+            raise UserError(
+                f"{store.path} was made with {name} {there}, and the configuration has {value}: run python -m "
+                "src.prepare with the options of this command, or give features.store another place"
+            )
+
+
+def _changed(store: Store, layout: Layout) -> str | None:
+    """Why a store is not of what a layout reads now; None if it is, or that cannot be told."""
+    if _named(store.made_by.get("features")) != _named(layout.identity):
+        return "it was made of other features"
+    if "source" not in store.made_by:
+        return "it does not say what its features were made of"
+    videos = sorted(store)
+    if all(video in layout for video in videos) and digest(layout.sources(videos)) != store.made_by["source"]:
+        return "the files it was made of have changed"
+    return None
+
+
+def _named(identity: Any) -> Any:
+    """An identity whose places are their names alone, as JSON gives it back."""
+    if isinstance(identity, dict):
+        return {key: Path(value).name if key == "place" else _named(value) for key, value in identity.items()}
+    return [_named(value) for value in identity] if isinstance(identity, list | tuple) else identity
 
 
 def missing_places(layout: Layout, source: str) -> list[str]:

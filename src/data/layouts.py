@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +40,10 @@ class Layout(Protocol):
         """Whether there are features of a video."""
         ...
 
+    def sources(self, videos: Iterable[str]) -> list[Path]:
+        """The files that the features of videos that are there are read from or computed of."""
+        ...
+
     def __call__(self, video: str) -> Features:
         """The features (n, dim) of a video that is there, n >= 1, finite and within half precision.
 
@@ -66,6 +70,9 @@ class _Folder:
         # An annotation file may be anybody's: its ids lead nowhere else.
         inside = not Path(video).is_absolute() and ".." not in Path(video).parts
         return inside and self._path(video).is_file()
+
+    def sources(self, videos: Iterable[str]) -> list[Path]:
+        return [self._path(video) for video in videos]
 
     def _path(self, video: str) -> Path:
         return self.places[0] / f"{video}{self.suffix}"
@@ -124,6 +131,9 @@ class Hdf5:
         except RuntimeError as error:
             raise UserError(f"{self.places[0]} is a damaged HDF5 file ({reason(error)})") from error
 
+    def sources(self, videos: Iterable[str]) -> list[Path]:
+        return list(self.places)
+
     def __call__(self, video: str) -> Features:
         name = self.dataset.format(video=video)
         where = f"{self.places[0]}, {name}"
@@ -170,6 +180,10 @@ class Streams:
 
     def __contains__(self, video: str) -> bool:
         return all(video in stream for stream in self.streams)
+
+    def sources(self, videos: Iterable[str]) -> list[Path]:
+        wanted = list(videos)
+        return [path for stream in self.streams for path in stream.sources(wanted)]
 
     def __call__(self, video: str) -> Features:
         parts = [stream(video) for stream in self.streams]

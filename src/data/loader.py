@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 
 import torch
 from torch.utils.data import Dataset
@@ -29,15 +30,20 @@ class Loader:
 
     def __init__(self, dataset: Dataset[Batch], sampler: BatchSampler, workers: int) -> None:
         self.dataset = dataset
-        self.sampler = sampler
-        self.batch_sampler = None  # Lightning looks for one
+        # Lightning tells the sampler of this its epoch, and replaces one that the loader itself has where it overfits.
+        self.batch_sampler = SimpleNamespace(sampler=sampler)
         self.workers = workers
 
+    @property
+    def batches(self) -> BatchSampler:
+        """The sampler."""
+        return self.batch_sampler.sampler
+
     def __len__(self) -> int:
-        return len(self.sampler)
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        lists = iter(self.sampler)
+        lists = iter(self.batches)
         if self.workers == 0:
             yield from map(self._load, lists)
             return

@@ -39,6 +39,15 @@ class Moment:
     relevant_clips: tuple[int, ...] = ()
 
 
+CLIP_SECONDS = 2.0
+"""The length of the clips that QVHighlights' annotators rated."""
+
+
+def clip_count(duration: float) -> int:
+    """How many whole clips a video of `duration` seconds has; as its authors score it, a rest of one is none."""
+    return int(duration / CLIP_SECONDS)
+
+
 @dataclass(frozen=True, slots=True)
 class Narratives:
     """The structured paragraph of a video (Eq. 2): what a narrator said, and when.

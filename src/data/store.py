@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, NamedTuple
 
 import h5py
@@ -26,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from src.errors import UserError, reason
-from src.files import is_text, parse_json, require_file, whole
+from src.files import is_text, parse_json, require_file, workplace
 
 FEATURES = "features"
 ROW = "row"
@@ -36,6 +35,7 @@ LARGEST = float(np.finfo(np.float16).max)
 _FORMAT = "tea-store-1"
 _HEADER = ("keys", "offsets")
 _TABLE = "table"
+_WHOLE = ".whole"
 _BLOCK = 4 << 20
 """Bytes of a column that are copied at a time."""
 
@@ -60,8 +60,8 @@ def write_store(
         UserError: Features that are not finite, too large for half precision, or of another size than the first; a key
             given twice; no rows at all.
     """
-    with whole(path) as temporary, TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        spool = _Spool(Path(folder), path)
+    with workplace(path) as folder:
+        spool = _Spool(folder, path)
         with spool:
             for key, columns in rows:
                 spool.add(key, columns)
@@ -70,7 +70,8 @@ def write_store(
         if table is not None:
             check_values(table[FEATURES], f"the table of {path}")
             table = {**table, FEATURES: table[FEATURES].astype(np.float16)}
-        spool.write(temporary, made_by, table)
+        spool.write(folder / _WHOLE, made_by, table)
+        (folder / _WHOLE).replace(path)
 
 
 class _Spool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -62,6 +62,9 @@ class Computed:
 
     def __contains__(self, video: str) -> bool:
         return video in self.files
+
+    def sources(self, videos: Iterable[str]) -> list[Path]:
+        return [self.files[video] for video in videos]
 
     def __call__(self, video: str) -> NDArray[np.float32]:
         return self.of_file(self.files[video])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from src.errors import UserError, reason
 from src.features.extractor import Frames
+from src.files import digest
 
 _SIDE = 224  # pixels of the picture that a model is tried on
 
@@ -46,8 +47,9 @@ class HuggingFaceVision:
 
     @property
     def identity(self) -> dict[str, Any]:
-        place = str(Path(self.model).absolute()) if Path(self.model).is_dir() else self.model
-        return {"extractor": "hf", "model": place, "frames": self._frames}
+        files = sorted(path for path in Path(self.model).glob("*") if path.is_file())
+        place = str(Path(self.model).absolute()) if files else self.model
+        return {"extractor": "hf", "model": place, "files": digest(files) if files else None, "frames": self._frames}
 
     @property
     def frames(self) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from src.data.batch import GroundTruth
 from src.metrics.metric import MeanMetric
-from src.metrics.overlap import overlaps
+from src.metrics.overlap import TIE, overlaps
 from src.moments import RankedMoments
 
 STEPS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
@@ -34,7 +34,7 @@ def moment_average_precision(every: Tensor, least_ious: Tensor) -> Tensor:
     taken = torch.zeros_like(every[:, 0], dtype=torch.bool)
     found = []
     for ious in every.unbind(dim=1):
-        free = ious.masked_fill(taken | (ious < least_ious), -1.0)
+        free = ious.masked_fill(taken | (ious < least_ious - TIE), -1.0)
         best = free.amax(dim=1)
         found.append(best >= 0)
         taken = taken | (free == best[:, None]) & found[-1][:, None]

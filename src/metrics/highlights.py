@@ -10,17 +10,16 @@ import torch
 from torch import Tensor
 
 from src.data.batch import GroundTruth
-from src.data.records import Moment
+from src.data.records import CLIP_SECONDS, Moment, clip_count
 from src.metrics.metric import MomentMetric
 from src.moments import RankedMoments
 
-CLIP_SECONDS = 2.0
 LEAST_SCORES = {"Fair": 2.0, "Good": 3.0, "VeryGood": 4.0}
 
 
 def annotated_scores(moment: Moment) -> Tensor:
     """What the annotators gave each clip of the video: (clips, 3)."""
-    scores = torch.zeros(int(moment.duration / CLIP_SECONDS), 3)
+    scores = torch.zeros(clip_count(moment.duration), 3)
     scores[list(moment.relevant_clips)] = torch.tensor(moment.saliency)
     return scores
 

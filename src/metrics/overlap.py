@@ -8,6 +8,9 @@ from torch import Tensor
 from src.data.batch import GroundTruth
 from src.moments import RankedMoments, iou
 
+TIE = 1e-9
+"""IoUs this close are equal: far below what seconds are written with, far above what double precision rounds."""
+
 
 def overlaps(ranked: RankedMoments, truth: GroundTruth, top: int | None = None) -> Tensor:
     """IoU of the first `top` moments (None: all) with every annotated window, computed in double precision.

@@ -9,18 +9,20 @@ from torch import Tensor
 
 from src.data.batch import GroundTruth
 from src.metrics.metric import MeanMetric
-from src.metrics.overlap import overlaps
+from src.metrics.overlap import TIE, overlaps
 from src.moments import RankedMoments
 
 
 def hits(best: Tensor, least_ious: Sequence[float], strict: bool) -> Tensor:
     """Whether IoUs (B,) reach each of m: (B, len(least_ious)) bool. `strict` asks for more than m.
 
+    An IoU within `TIE` of m is m: of windows in decimal seconds it may miss that by the rounding of their differences.
+
     >>> hits(torch.tensor([0.5, 0.6]), [0.5], strict=False).T, hits(torch.tensor([0.5, 0.6]), [0.5], strict=True).T
     (tensor([[True, True]]), tensor([[False,  True]]))
     """
     least = torch.tensor(list(least_ious), dtype=torch.float64, device=best.device)
-    return best[:, None] > least if strict else best[:, None] >= least
+    return best[:, None] > least + TIE if strict else best[:, None] >= least - TIE
 
 
 class Recall(MeanMetric):

@@ -6,7 +6,8 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -91,6 +92,27 @@ class Journal:
         self.close()
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the narratives file at `path` as a run does that writes it, to put another in its place.
+
+    Raises:
+        UserError: A run has it open.
+    """
+    there = path.is_file()
+    file = _open(path)
+    try:
+        yield
+    finally:
+        if (
+            not there
+            and os.fstat(file.fileno()).st_size == 0
+            and os.path.samestat(os.fstat(file.fileno()), path.stat())
+        ):
+            path.unlink()
+        file.close()
+
+
 def failures_file(path: Path) -> Path:
     """The failures file of the narratives file at `path`: JSON Lines of {"video", "reason"}."""
     return path.with_suffix(".failures.jsonl")
@@ -159,6 +181,9 @@ def _open(path: Path) -> FileIO:
         raise UserError(f"another run is writing {path}: wait for it, or give output=FILE or shard=i/n") from None
     except OSError as error:
         _log.warning("%s cannot be locked (%s): see to it that no other run writes it", path, error.strerror)
+    if not path.is_file() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        file.close()
+        return _open(path)  # another file took its place in between
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)  # the file's name too must outlive a power cut
     os.close(folder)

@@ -12,7 +12,7 @@ from src.data.narratives import parse
 from src.data.records import Narratives
 from src.errors import UserError
 from src.files import parse_json, read_lines, whole
-from src.narrators.journal import differences, failures_file, read_failures, read_sources, sources_file
+from src.narrators.journal import alone, differences, failures_file, read_failures, read_sources, sources_file
 from src.videos.collection import Item
 
 # The files beside those of narratives.
@@ -71,8 +71,14 @@ def merge(patterns: Sequence[str], output: Path, videos: Collection[str]) -> dic
 
     Raises:
         UserError: No such files; two models, prompts or settings; a video that is there twice, that does not belong to
-            the collection, or that was neither narrated nor failed; or `output` holds other narratives.
+            the collection, or that was neither narrated nor failed; or `output` holds other narratives,
+            or a run is writing it.
     """
+    with alone(output):
+        return _merge(patterns, output, videos)
+
+
+def _merge(patterns: Sequence[str], output: Path, videos: Collection[str]) -> dict[str, str]:
     parts = [path for path in _files(patterns) if path.resolve() != output.resolve()]
     lines = _lines(parts)
     failures = {video: reason for path in parts for video, reason in read_failures(failures_file(path)).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -52,7 +53,7 @@ class RunFolder:
     environment.json, status.json, metrics.json.
 
     Used as a context manager. status.json says `running`, then `finished`, or `failed` with the reason; a run that was
-    killed still says `running`. Of several processes only the first writes.
+    killed still says `running`. Of several processes only the first writes, and no other command does meanwhile.
     """
 
     def __init__(self, path: Path, config: DictConfig) -> None:
@@ -63,6 +64,7 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         if _is_first():
             self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.path)
         # Before the rest: a finished run that is trained on is finished no more.
         self._status("running")
         if _is_first():
@@ -74,10 +76,14 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self._status("finished")
-        else:
-            self._status("failed", reason=_why(error))
+        try:
+            if error is None:
+                self._status("finished")
+            else:
+                self._status("failed", reason=_why(error))
+        finally:
+            if _is_first():
+                os.close(self._lock)
 
     def metrics(self, values: dict[str, float]) -> None:
         """Write the run's final metrics, named as they are logged."""
@@ -88,6 +94,26 @@ class RunFolder:
         seconds = round(time.time() - self.started, 1)
         if _is_first():
             write_status(self.path, state, started=self.started, seconds=seconds, **more)
+
+
+def _locked(folder: Path) -> int:
+    """The open folder, which no other command writes to until it is closed or this process ends."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(opened)
+        raise UserError(f"another command is writing to {folder}: wait for it, or give another folder") from error
+    return opened
+
+
+def is_busy(folder: Path) -> bool:
+    """Whether a command is writing to a run folder now."""
+    try:
+        os.close(_locked(folder))
+    except UserError:
+        return True
+    return False
 
 
 def _is_first() -> bool:

@@ -27,7 +27,7 @@ Scored = tuple[float, float, float]
 
 
 class Prediction:
-    """The answer to one query, 12 bytes a window: metrics are computed of single precision.
+    """The answer to one query, 24 bytes a window: exact ties of decimal seconds need double precision.
 
     Args:
         query_id: The query's id.
@@ -39,7 +39,7 @@ class Prediction:
 
     def __init__(self, query_id: str, windows: ArrayLike, saliency: ArrayLike = ()) -> None:
         self.query_id = query_id
-        self.ranked: NDArray[np.float32] = np.array(windows, np.float32)
+        self.ranked: NDArray[np.float64] = np.array(windows, np.float64)
         self.saliency: NDArray[np.float32] = np.array(saliency, np.float32)
 
     @property
@@ -60,7 +60,7 @@ class Prediction:
 
 def to_predictions(ranked: RankedMoments, moments: Sequence[Moment]) -> list[Prediction]:
     """The predictions of a batch, whose queries are `moments`."""
-    rows = torch.cat((ranked.windows, ranked.scores[..., None]), dim=-1).float().cpu().numpy()
+    rows = torch.cat((ranked.windows, ranked.scores[..., None]), dim=-1).double().cpu().numpy()
     saliency = ranked.saliency.float().cpu().numpy() if ranked.saliency is not None else None
     counts, lengths = ranked.counts.tolist(), ranked.lengths.tolist()
     return [
@@ -84,7 +84,7 @@ def to_ranked(predictions: Sequence[Prediction]) -> RankedMoments:
     )
 
 
-def _padded(rows: Sequence[NDArray[np.float32]]) -> Tensor:
+def _padded(rows: Sequence[NDArray[np.floating[Any]]]) -> Tensor:
     return pad_sequence([torch.from_numpy(each) for each in rows], batch_first=True)
 
 
@@ -140,6 +140,16 @@ def read_predictions(path: Path, moments: Sequence[Moment]) -> list[Prediction]:
     return [answers[moment.query_id] for moment in moments]
 
 
+def require_all_or_no_saliency(path: Path, predictions: Sequence[Prediction]) -> None:
+    """Raise a UserError if some predictions of a file have saliency and others none: it would be scored of a part."""
+    without = [prediction.query_id for prediction in predictions if not prediction.saliency]
+    if 0 < len(without) < len(predictions):
+        raise UserError(
+            f"{path}: {len(without)} of {len(predictions)} queries have no saliency (such as {without[0]}), so that "
+            "highlight detection would be scored on the others alone: give it for all of them or for none"
+        )
+
+
 def _require_same_queries(path: Path, answers: dict[str, Prediction], moments: Sequence[Moment]) -> None:
     asked = {moment.query_id for moment in moments}
     for what, ids in (("lacks a prediction for", asked - answers.keys()), ("answers unknown", answers.keys() - asked)):
@@ -168,7 +178,7 @@ def _of_line(line: bytes, where: str) -> Prediction:
     if not isinstance(query_id, str) and type(query_id) is not int:
         raise UserError(f"{where}: the query's id is {shown(query_id)}, not text or a number")
     if not isinstance(saliency, list) or not all(map(is_number, saliency)):
-        raise UserError(f"{where}: the saliency is {shown(saliency)}, not a list of finite numbers")
+        raise UserError(f"{where}, query {query_id}: its saliency is {shown(saliency)}, not a list of finite numbers")
     return Prediction(str(query_id), _windows(windows, where), saliency)
 
 

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.arguments import quoted
 from src.errors import UserError, reason
-from src.runs.folder import read_status, write_json, write_status
+from src.runs.folder import is_busy, read_status, write_json, write_status
 
 _log = logging.getLogger(__name__)
 
@@ -35,11 +35,11 @@ _LONGEST = 200
 def record_failure(folder: Path, error: Exception) -> None:
     """Say in a job's folder that it failed and why, and tell the user; of a defect of ours with its traceback.
 
-    A finished run that the folder holds, of another configuration, stays finished.
+    A finished run that the folder holds, of another configuration, stays finished, and one that is under way running.
     """
     _log.error("%s failed: %s", folder.name, reason(error), exc_info=None if isinstance(error, UserError) else error)
     status = read_status(folder)
-    if status is not None and status["state"] == "finished":
+    if status is not None and (status["state"] == "finished" or is_busy(folder)):
         (folder / _REFUSED).write_text(reason(error) + "\n")
     elif status is None or status["state"] != "failed":
         write_status(folder, "failed", started=time.time(), seconds=0.0, reason=reason(error))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from src.errors import UserError
+from src.files import digest
 from src.text.encoder import Words
 from src.text.words import WordVectors
 
@@ -36,8 +37,9 @@ class Glove(WordVectors):
 
     @property
     def identity(self) -> dict[str, Any]:
-        size = self.path.stat().st_size if self.path.is_file() else None
-        return {"encoder": "glove", "file": self.path.name, "bytes": size}
+        there = self.path.is_file()
+        size, content = (self.path.stat().st_size, digest([self.path])) if there else (None, None)
+        return {"encoder": "glove", "file": self.path.name, "bytes": size, "digest": content}
 
     def missing(self) -> list[str]:
         if self.path.is_file():

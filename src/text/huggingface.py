@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from src.errors import UserError, reason
+from src.files import digest
 from src.text import minilm
 from src.text.encoder import Texts, Words
 
@@ -57,8 +58,10 @@ class HuggingFaceText:
 
     @property
     def identity(self) -> dict[str, Any]:
+        files = sorted(path for path in Path(self.model).glob("*") if path.is_file())
         return {
-            "encoder": str(Path(self.model).absolute()) if Path(self.model).is_dir() else self.model,
+            "encoder": str(Path(self.model).absolute()) if files else self.model,
+            "files": digest(files) if files else None,
             "sentence": self.sentence,
             "normalize": self.normalize,
             "max_tokens": self.max_tokens,

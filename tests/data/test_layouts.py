@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.data.feature_stores import feature_store
+from src.data.feature_stores import feature_store, require_same_features
 from src.data.layouts import Hdf5, Layout, NpyFolder, NpzFolder, Streams
 from src.data.store import Store
 from src.errors import UserError
@@ -257,3 +257,45 @@ def test_the_configs_read_their_layout(tmp_path: Path, name: str, data: str, dim
     assert layout("v_x").shape == (3, features.dim) == (3, dim)
     assert f"features.{name}.max128.h5" in features.store
     assert "https://" in features.source or "http://" in features.source
+
+
+def test_a_store_is_made_anew_when_what_it_was_made_of_has_changed(tmp_path: Path) -> None:
+    path, folder = tmp_path / "s.h5", tmp_path / "npy"
+    layout = npy(folder, a=array(4, 3), b=array(9, 3, 1))
+    store(path, layout, "ab")
+    made = path.stat().st_mtime_ns
+    for file in folder.iterdir():
+        file.touch()  # the time alone says nothing
+    store(path, layout, "ab")
+    assert path.stat().st_mtime_ns == made
+
+    npy(folder, b=array(9, 3, 2))  # as long as before
+    again = store(path, layout, "ab")
+    assert path.stat().st_mtime_ns != made
+    assert torch.equal(again["a"]["features"], torch.from_numpy(array(4, 3)).half())
+    assert not torch.equal(again["b"]["features"], torch.from_numpy(array(9, 3, 1)).half()[:4])
+
+    moved = folder.rename(tmp_path / "elsewhere")
+    (tmp_path / "place").mkdir()
+    layout = NpyFolder(str(moved.rename(tmp_path / "place" / "npy")), 3)
+    made = path.stat().st_mtime_ns
+    store(path, layout, "ab")
+    assert path.stat().st_mtime_ns == made
+
+
+def test_one_file_of_many_videos_is_known_by_its_content(tmp_path: Path) -> None:
+    path, file = tmp_path / "s.h5", tmp_path / "f.h5"
+    store(path, hdf5(file, {"a": array(400, 3), "b": array(900, 3, 1)}), "ab")
+    made = path.stat().st_mtime_ns
+    store(path, hdf5(file, {"a": array(400, 3, 5), "b": array(900, 3, 6)}), "ab")
+    assert path.stat().st_mtime_ns != made
+
+
+def test_training_does_not_read_a_store_of_other_features(tmp_path: Path) -> None:
+    made = store(tmp_path / "s.h5", npy(tmp_path / "i3d", a=array(4, 3)), "a")
+    other = npy(tmp_path / "i3d_org", a=array(4, 3))
+    require_same_features(made, NpyFolder(str(tmp_path / "moved" / "i3d"), 3), "max", 4)
+    for asked in ((other, "max", 4), (NpyFolder(str(tmp_path / "i3d"), 3), "mean", 4)):
+        message = error(require_same_features, made, *asked)
+        assert "and the configuration has" in message
+        assert "src.prepare" in message

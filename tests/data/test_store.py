@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import pickle
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -268,3 +270,26 @@ def test_an_open_store_and_its_forks_outlive_their_replacement(path: Path) -> No
     assert read(store, "a") == expected
     with multiprocessing.get_context("fork").Pool(1, initializer=_inherit, initargs=(store,)) as pool:
         assert pool.apply(_read_inherited, ("a",)) == expected
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_what_a_killed_process_left_goes_with_the_next(tmp_path: Path, how: signal.Signals) -> None:
+    path, rows = tmp_path / "s.h5", [("a", {"features": np.zeros((2, 3))})]
+
+    def killed() -> Iterator[tuple[str, Columns]]:
+        yield from rows
+        os.kill(os.getpid(), how)
+
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        write_store(path, killed(), {})
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -how
+    assert list(tmp_path.iterdir())
+
+    def beside() -> Iterator[tuple[str, Columns]]:
+        yield from rows
+        write_store(path, rows, {})  # another that writes the same store leaves this one's place alone
+
+    write_store(path, beside(), {})
+    assert [file.name for file in tmp_path.iterdir()] == ["s.h5"]

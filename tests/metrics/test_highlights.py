@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from src.data.annotations.qvhighlights import QvHighlights
 from src.data.batch import GroundTruth
-from src.data.records import Moment
+from src.data.records import Moment, clip_count
 from src.metrics.highlights import HighlightDetection, annotated_scores, clip_average_precision, on_clips
 from src.moments import RankedMoments
 
@@ -100,3 +100,11 @@ def test_the_annotators_mean_scores_nearly_all(queries: list[Moment]) -> None:
     values = metric.compute()
     assert values["HL-min-Fair-Hit1"] > 98
     assert values["HL-min-Fair-mAP"] > 85
+
+
+@given(st.floats(2.0, 400.0))
+def test_a_clip_that_the_reader_takes_is_scored(duration: float) -> None:
+    last = clip_count(duration) - 1
+    scores = annotated_scores(moment(duration=duration, relevant_clips=(last,), saliency=((1.0, 2.0, 3.0),)))
+    assert scores[last].tolist() == [1.0, 2.0, 3.0]
+    assert last * 2.0 + 2.0 <= duration

@@ -20,6 +20,7 @@ from src.metrics.recall import DiscountedRecall, MeanIoU, Recall
 from src.metrics.split import SplitMetrics, rows_of
 from src.metrics.table import table
 from src.moments import RankedMoments
+from src.runs.predictions import Prediction, to_ranked
 from tests.compose import compose
 
 NAN = math.nan
@@ -207,3 +208,19 @@ def test_the_table_has_a_line_a_row_and_a_column_a_metric() -> None:
         ["test_iid", "12.35"],
         ["test_ood", "1.00", "2.00"],
     ]
+
+
+@given(start=st.integers(0, 3000), half=st.integers(1, 400), shift=st.integers(0, 1))
+def test_a_tie_of_windows_in_tenths_of_a_second_is_a_hit_unless_strict(start: int, half: int, shift: int) -> None:
+    # One window is half of the other, at its beginning or at its end: their IoU is 1/2 to the last digit.
+    long = (start / 10, (start + 2 * half) / 10)
+    short = ((start + shift * half) / 10, (start + shift * half + half) / 10)
+    truth = GroundTruth.of([Moment("q", "v", "a", (long,), duration=500.0)])
+    ranked = to_ranked([Prediction("q", ((*short, 1.0),))])
+    for strict, expected in ((False, 100.0), (True, 0.0)):
+        metric = recall(1, 0.5, strict)
+        metric.update(ranked, truth)
+        assert metric.compute()["R1@0.5"] == expected
+    metric = precision()
+    metric.update(ranked, truth)
+    assert metric.compute()["mAP@0.5"] == 100

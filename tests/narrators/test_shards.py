@@ -9,13 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.commands.prepare import import_captions
 from src.data.narratives import to_line
 from src.data.records import Narratives
 from src.errors import UserError
 from src.narrators.journal import Journal, failures_file, read_failures
 from src.narrators.narrator import Failure
 from src.narrators.shards import Shard, merge, parse_shard
+from src.places import Places
 from src.videos.collection import Item
+from tests.compose import compose
 
 WRITER: dict[str, Any] = {"narrator": "tiny", "model": "m", "prompt": "Describe."}
 VIDEOS = [f"v{number}" for number in range(7)]
@@ -150,3 +153,30 @@ def test_what_files_the_narratives_are_of_is_joined_too(tmp_path: Path) -> None:
     files["v1"].write_text("other")
     with pytest.raises(UserError, match=r"of 1 videos whose files are others now, such as .*v1\.mp4"):
         Journal(tmp_path / "tiny.jsonl", WRITER, False, items)
+
+
+def test_a_merge_takes_no_file_from_a_run_that_writes_it(tmp_path: Path) -> None:
+    pattern, output = _shards(tmp_path), tmp_path / "tiny.jsonl"
+    with Journal(output, WRITER, False, ()) as journal:
+        journal.append(_said("v0"))
+        with pytest.raises(UserError, match="another run is writing"):
+            merge([pattern], output, VIDEOS)
+        journal.append(_said("v1"))
+    assert len(output.read_text().splitlines()) == 2
+    merge([pattern], output, VIDEOS)
+    assert len(output.read_text().splitlines()) == len(VIDEOS)
+    with pytest.raises(UserError):
+        merge([pattern], tmp_path / "other.jsonl", [*VIDEOS, "another"])
+    assert not (tmp_path / "other.jsonl").exists()
+
+
+def test_captions_are_not_imported_over_a_run_that_narrates(tmp_path: Path) -> None:
+    captions = tmp_path / "captions.json"
+    captions.write_text('{"v0": {"0.0": "a door"}}')
+    cfg = compose("data=charades_sta", f"paths.stores={tmp_path}", f"import_narratives={captions}", config="prepare")
+    file = Places(cfg).narratives
+    with Journal(file, WRITER, False, ()) as journal:
+        journal.append(_said("v0"))
+        with pytest.raises(UserError, match="another run is writing"):
+            import_captions(cfg)
+        assert file.stat().st_size > 0

@@ -6,6 +6,7 @@ import json
 import signal
 from pathlib import Path
 
+import hydra
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 
 from src.arguments import quoted
 from src.commands.prepare import make_stores
-from src.runs.sweeps import short_name
-from tests.compose import compose
+from src.commands.train import train
+from src.errors import UserError
+from src.runs.folder import RunFolder
+from src.runs.sweeps import record_failure, short_name
+from tests.compose import CONF, compose
 from tests.runs.interrupted import at, command, differences, stopped
 from tests.synthetic import write_small
 
@@ -132,3 +136,17 @@ def test_names_stay_apart_and_fit_a_file_system(one: str, other: str) -> None:
     assert all(len(part.encode()) <= 200 for part in short.split("/"))
     assert (short == short_name(other)) == (one == other)
     assert short == one or any(len(part.encode()) > 200 for part in one.split("/"))
+
+
+def test_two_commands_at_once_have_a_folder_each_or_one_waits(small: list[str], tmp_path: Path) -> None:
+    for config in ("train", "evaluate"):
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            dirs = [hydra.compose(config, return_hydra_config=True).hydra.run.dir for _ in range(2)]
+        assert dirs[0] != dirs[1]
+    cfg = compose("+experiment=charades_cd_i3d", *small, f"folder={tmp_path}/run", config="train")
+    with RunFolder(tmp_path / "run", cfg):
+        before = (tmp_path / "run" / "status.json").read_bytes()
+        with pytest.raises(UserError, match="another command is writing to"):
+            train(cfg)
+        record_failure(tmp_path / "run", UserError("another command is writing to it"))
+        assert (tmp_path / "run" / "status.json").read_bytes() == before

@@ -83,3 +83,11 @@ def test_the_real_vectors(shared: Path) -> None:
     assert words.features.shape == (6, 300)
     line = next(line for line in path.read_text().splitlines() if line.startswith("person "))
     np.testing.assert_allclose(words.features[1], np.array(line.split()[1:], np.float32))
+
+
+def test_a_file_of_the_same_size_with_other_vectors_is_another(path: Path) -> None:
+    before = glove(path).identity
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + (b"1" if content[-2:-1] != b"1" else b"2") + content[-1:])
+    assert path.stat().st_size == len(content)
+    assert glove(path).identity != before

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from src.data.annotations.reading import Annotation, annotation, columns, field, lines, number, parse_object, window
+from src.data.records import CLIP_SECONDS, clip_count
 from src.errors import UserError
-from src.files import is_number, shown
-
-CLIP_SECONDS = 2.0
+from src.files import shown
 
 
 def source(video: str) -> str:
@@ -63,7 +62,7 @@ class QvHighlights:
 
 
 def _clip(value: Any, duration: float, where: str) -> int:
-    if type(value) is not int or not is_number(value) or not 0 <= value * CLIP_SECONDS < duration:
+    if type(value) is not int or not 0 <= value < clip_count(duration):
         raise UserError(
             f"{where}: clip {shown(value)} is not one of the {duration:g} s video's {CLIP_SECONDS:g} s clips"
         )

@@ -156,7 +156,7 @@ class DETR(Predictor[Prediction]):
 
     def _targets(self, truth: GroundTruth, queries: int) -> Tensor:
         """The windows to learn from in this step as (centre, width) (B, W, 2), NaN rows where none."""
-        windows, most = truth.windows, self.settings.max_windows
+        windows, most = truth.windows.float(), self.settings.max_windows
         if most is not None and windows.shape[1] > most:
             # Absent windows draw −1, so that they are taken last.
             draw = torch.rand(windows.shape[:2], device=windows.device).masked_fill(windows[..., 0].isnan(), -1)

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from src.data.batch import GroundTruth, Inputs
-
-CLIP_SECONDS = 2.0
+from src.data.records import CLIP_SECONDS
 
 
 def saliency_labels(inputs: Inputs, truth: GroundTruth) -> Tensor:
@@ -19,7 +18,7 @@ def saliency_labels(inputs: Inputs, truth: GroundTruth) -> Tensor:
     seconds = (inputs.duration / inputs.length)[:, None]
     clip = torch.arange(inputs.snippet_mask.shape[1], device=seconds.device)
     middle = ((clip + 0.5) * seconds)[:, :, None]
-    start, end = truth.windows[:, None].unbind(-1)
+    start, end = truth.windows.float()[:, None].unbind(-1)
     holder = ((start + end) / 2 / seconds[..., None]).floor()
     inside = ((start <= middle) & (middle < end)) | (clip[:, None] == holder)
     labels = inside.any(dim=2).to(seconds.dtype) * inputs.snippet_mask

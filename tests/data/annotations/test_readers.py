@@ -170,6 +170,7 @@ def qvhighlights(folder: Path, **changes: Any) -> Reader:
         (qvhighlights, {"relevant_windows": []}, "f.json:2: the query has no moment"),
         (qvhighlights, {"relevant_windows": 3}, "f.json:2: relevant_windows must be a list"),
         (qvhighlights, {"relevant_clip_ids": [75]}, "f.json:2: clip 75 is not one of the 150 s video's 2 s clips"),
+        (qvhighlights, {"duration": 21, "relevant_clip_ids": [10]}, "f.json:2: clip 10 is not one of the 21 s video's"),
         (qvhighlights, {"relevant_clip_ids": []}, "relevant_clip_ids, saliency_scores must be lists of one length"),
         (qvhighlights, {"saliency_scores": [[]]}, "f.json:2: saliency_scores must hold each clip's three scores"),
     ],
