@@ -4,9 +4,9 @@
     python -m benchmarks.scale --times 1 --stages prepare train
 
 The annotations are made up in ActivityNet-Captions' format and number: 37,421 queries of 10,009 training videos, 34,536
-of 4,917 in the other splits, words as frequent as in English. So are 20 narratives a video, GloVe's file of 13,000 words,
-and features of few numbers, of which most videos share a file. Each command runs in a process of its own on the CPU. Its
-peak counts the pages of files that it maps; its disk is what it adds to the folder.
+of 4,917 in the other splits, words as frequent as in English. So are 20 narratives a video, a GloVe file of 13,000
+words, and features of few numbers, of which most videos share a file. Each command runs in a process of its own on the
+CPU. Its peak counts the pages of files that it maps; its disk is what it adds to the folder.
 """
 
 from __future__ import annotations

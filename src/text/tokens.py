@@ -12,7 +12,7 @@ _TOKENIZER = NLTKWordTokenizer()
 # Here are letters, digits and blanks; no dots or dashes in a row; apostrophes within words; commas after them.
 # Possessive, or what is almost plain would take time that doubles with each letter.
 _PLAIN = re.compile(r"(?:[a-z0-9 \t\n]++|\.(?!\.)|-(?!-)|(?<=[a-z0-9])'(?=[a-z])|,(?=[ \t\n]|\Z))*+")
-_CONTRACTED = re.compile(r"\b(?:cannot|d'ye|gimme|gonna|gotta|lemme|more'n|wanna)\b")
+_CONTRACTED = re.compile(r"\b(?:cannot|d'ye|gimme|gonna|gotta|lemme|more'n|wanna)(?:n't)?\b")
 _SHORT = ("'s", "'m", "'d")
 _LONG = ("'ll", "'re", "'ve", "n't")
 
