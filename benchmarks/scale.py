@@ -74,9 +74,9 @@ class World:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def _sentence(self, words: int) -> str:
-        start = int(self._random.integers(len(self._text) - words))
-        return "A " + " ".join(self._text[start : start + words - 2]) + "."
+    def _sentences(self, count: int) -> list[str]:
+        start = int(self._random.integers(len(self._text) - count * WORDS))
+        return [f"A {' '.join(self._text[i : i + WORDS - 2])}." for i in range(start, start + count * WORDS, WORDS)]
 
     def _annotate(self, split: str, videos: list[str], queries: int) -> None:
         records = {}
@@ -87,15 +87,15 @@ class World:
             records[video] = {
                 "duration": duration,
                 "timestamps": [[round(start, 2), round(start + duration / 3, 2)] for start in starts.tolist()],
-                "sentences": [self._sentence(WORDS) for _ in starts],
+                "sentences": self._sentences(count),
             }
         self._new(f"data/activitynet/{split}.json").write_text(json.dumps(records))
 
     def _narrate(self, videos: list[str]) -> None:
         def narratives() -> Iterator[Narratives]:
             for video in tqdm(videos, desc="making narratives", delay=3, leave=False, mininterval=2):
-                texts = tuple(self._sentence(WORDS) for _ in range(NARRATIVES))
-                yield Narratives(video, tuple(map(float, range(NARRATIVES))), texts, {"narrator": "made up"})
+                times = tuple(map(float, range(NARRATIVES)))
+                yield Narratives(video, times, tuple(self._sentences(NARRATIVES)), {"narrator": "made up"})
 
         write_narratives(self._new("narratives/activitynet/llava_13b.jsonl"), narratives())
 
