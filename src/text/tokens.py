@@ -36,7 +36,7 @@ def _parts(token: str) -> list[str]:
     """A word without its contractions, and these."""
     ends = []
     for endings, length in ((_SHORT, 2), (_LONG, 3)):
-        if token.endswith(endings) and len(token) > length:
+        if token.endswith(endings) and len(token) > length and token[-length - 1] != "'":
             ends.append(token[-length:])
             token = token[:-length]
     return [token, *reversed(ends)]
