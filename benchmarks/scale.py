@@ -1,7 +1,8 @@
 """What each command costs as the data grow: processor seconds, peak memory and disk at multiples of ActivityNet's size.
 
     python -m benchmarks.scale                    # 1, 3 and 10 times; the last takes 3 GB of disk
-    python -m benchmarks.scale --times 1 --stages prepare train
+    python -m benchmarks.scale --times 0.3        # about Charades-CD's size
+    python -m benchmarks.scale --times 1 --stages prepare start
 
 The annotations are made up in ActivityNet-Captions' format and number: 37,421 queries of 10,009 training videos, 34,536
 of 4,917 in the other splits, words as frequent as in English. So are 20 narratives a video, a GloVe file of 13,000
@@ -45,7 +46,7 @@ class Cost(NamedTuple):
 class World:
     """Made-up data under `folder`, `times` as many as ActivityNet's."""
 
-    def __init__(self, folder: Path, times: int) -> None:
+    def __init__(self, folder: Path, times: float) -> None:
         self.folder = folder
         self._random = np.random.default_rng(0)
         names = np.array([f"word{number}" for number in range(VOCABULARY)])
@@ -54,8 +55,8 @@ class World:
         videos = []
         for split, (count, queries) in SPLITS.items():
             prefix = "t" if split == "train" else "v"
-            ids = [f"v_{prefix}{number}" for number in range(times * count)]
-            self._annotate(split, ids, times * queries)
+            ids = [f"v_{prefix}{number}" for number in range(round(times * count))]
+            self._annotate(split, ids, round(times * queries))
             videos += ids if split != "val_2" else []
         self._narrate(videos)
         self._extract(videos)
@@ -146,7 +147,7 @@ def _size(folder: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, nargs="+", default=[1, 3, 10])
+    parser.add_argument("--times", type=float, nargs="+", default=[1, 3, 10])
     parser.add_argument("--stages", nargs="*", default=[], help="those whose names begin so; all by default")
     parser.add_argument("--folder", type=Path, help="where the data are made; a temporary folder by default")
     arguments = parser.parse_args()
@@ -157,8 +158,8 @@ def main() -> None:
             for name, command in stages(world).items():
                 if not arguments.stages or name.startswith(tuple(arguments.stages)):
                     costs.setdefault(name, []).append(cost(command, Path(folder)))
-                    print(f"x{times} {name}: {costs[name][-1]}", file=sys.stderr)
-    head = [f"{what}, ×{times}" for what in ("s", "memory, MB", "disk, MB") for times in arguments.times]
+                    print(f"x{times:g} {name}: {costs[name][-1]}", file=sys.stderr)
+    head = [f"{what}, ×{times:g}" for what in ("s", "memory, MB", "disk, MB") for times in arguments.times]
     rows = [
         [name, *(f"{number:,.0f}" for row in zip(*each, strict=True) for number in row)] for name, each in costs.items()
     ]
