@@ -189,7 +189,7 @@ class _Version(NamedTuple):
 
 
 class Store:
-    """A store opened for reading. Its rows stay in the page cache, which processes share, and never in this one.
+    """A store opened for reading. Its rows stay in the page cache, which processes share, and count in none of them.
 
     It holds the file open, so that it and the processes forked from it read what was there then, even if another
     store takes its place. A pickled copy opens the file when it first reads from it, and refuses another store.

@@ -12,7 +12,7 @@ _TOKENIZER = NLTKWordTokenizer()
 # Here are letters, digits and blanks; no dots or dashes in a row; apostrophes within words; commas after them.
 # Possessive, or what is almost plain would take time that doubles with each letter.
 _PLAIN = re.compile(r"(?:[a-z0-9 \t\n]++|\.(?!\.)|-(?!-)|(?<=[a-z0-9])'(?=[a-z])|,(?=[ \t\n]|\Z))*+")
-_CONTRACTED = re.compile(r"\b(?:cannot|d'ye|gimme|gonna|gotta|lemme|more'n|wanna)\b")
+_CONTRACTED = re.compile(r"\b(?:cannot|d'ye|gimme|gonna|gotta|lemme|more'n|wanna)(?:n't)?\b")
 _SHORT = ("'s", "'m", "'d")
 _LONG = ("'ll", "'re", "'ve", "n't")
 
@@ -36,7 +36,7 @@ def _parts(token: str) -> list[str]:
     """A word without its contractions, and these."""
     ends = []
     for endings, length in ((_SHORT, 2), (_LONG, 3)):
-        if token.endswith(endings) and len(token) > length:
+        if token.endswith(endings) and len(token) > length and token[-length - 1] != "'":
             ends.append(token[-length:])
             token = token[:-length]
     return [token, *reversed(ends)]

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nltk.tokenize import NLTKWordTokenizer
@@ -74,6 +75,13 @@ def test_plain_sentences_are_split_as_nltk_does(tokens: list[str]) -> None:
 
 @given(st.text("abcdnotlmreves'.,- \n", max_size=20))
 def test_every_text_of_plain_letters_is_split_as_nltk_does(text: str) -> None:
+    as_nltk(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["cannotn't", "dogs'n't b", "a gonna's b", "We can't've, cannot.", "more'n't", "it's. Then it's."]
+)
+def test_contractions_of_contractions_are_split_as_nltk_does(text: str) -> None:
     as_nltk(text)
 
 
