@@ -27,15 +27,22 @@ def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def reporting(cfg: Any) -> Any:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
+        from omegaconf import OmegaConf
+
+        from src.settings import require_valid
+
+        def checked() -> Any:
+            require_valid(OmegaConf.to_container(cfg, resolve=True))
+            return task(cfg)
 
         if HydraConfig.get().mode != RunMode.MULTIRUN:
             try:
-                return task(cfg)
+                return checked()
             except UserError as error:
                 # Hydra lets an exit pass, where it would print lines of its own about an exception.
                 _exit(error)
         try:
-            return task(cfg)
+            return checked()
         except Exception as error:
             from src.runs.sweeps import record_failure
 
@@ -57,10 +64,18 @@ def run(main: Callable[[], object]) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         main()
+    except SystemExit:
+        if {"--help", "-h"} & {*sys.argv}:
+            from src.settings import ranges
+
+            print(ranges())
+        raise
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _exit(error)
 
 
 def _exit(error: Exception) -> NoReturn:
-    print("error: " + " ".join(str(error).split()), file=sys.stderr)
+    # A name out of a file may hold what a terminal obeys.
+    words = " ".join(str(error).split())
+    print("error: " + "".join(each if each.isprintable() else ascii(each)[1:-1] for each in words), file=sys.stderr)
     sys.exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -70,7 +71,7 @@ def merge(patterns: Sequence[str], output: Path, videos: Collection[str]) -> dic
         UserError: No such files; two models, prompts or settings; a video that is there twice, that does not belong to
             the collection, or that was neither narrated nor failed; or `output` holds other narratives.
     """
-    sources = [path for path in _files(patterns) if path.resolve() != output.resolve()]
+    sources = [path for path in _files(patterns) if os.path.realpath(path) != os.path.realpath(output)]
     lines = _lines(sources)
     failures = {video: reason for path in sources for video, reason in read_failures(failures_file(path)).items()}
     failures = {video: reason for video, reason in sorted(failures.items()) if video not in lines}
