@@ -7,6 +7,7 @@ hands the config to the function NAME of src/commands/NAME.py, which it imports 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from src.errors import UserError
+from src.files import why_full, writing
 
 
 def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -33,7 +35,8 @@ def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
         def checked() -> Any:
             require_valid(OmegaConf.to_container(cfg, resolve=True))
-            return task(cfg)
+            with writing(Path(HydraConfig.get().runtime.output_dir)):
+                return task(cfg)
 
         if HydraConfig.get().mode != RunMode.MULTIRUN:
             try:
@@ -62,6 +65,8 @@ def run(main: Callable[[], object]) -> None:
 
     # Hydra otherwise prints a shortened traceback of its own and hides the exception from us.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    # A log that cannot be written is no reason to print a traceback a line: the run ends of its own files.
+    logging.raiseExceptions = False
     try:
         main()
     except SystemExit:
@@ -72,6 +77,13 @@ def run(main: Callable[[], object]) -> None:
         raise
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _exit(error)
+    except OSError as error:
+        # Hydra's own files are written before the task begins.
+        if (why := why_full(error)) is None:
+            raise
+        _exit(
+            UserError(f"{error.filename or 'the run folder'} cannot be written ({why}): make room, then run it again")
+        )
 
 
 def _exit(error: Exception) -> NoReturn:

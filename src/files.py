@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import math
@@ -23,6 +24,14 @@ LARGEST_TEXT = 1 << 30
 LONGEST_LINE = 1 << 28
 """Bytes of the longest line of JSON Lines: the narratives of one video, or one query's predictions."""
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+_FULL_IN_WORDS = {
+    os.strerror(errno.ENOSPC): os.strerror(errno.ENOSPC),
+    os.strerror(errno.EDQUOT): os.strerror(errno.EDQUOT),
+    "Not enough free space": os.strerror(errno.ENOSPC),
+    " requested and ": os.strerror(errno.ENOSPC),
+    "PytorchStreamWriter failed writing": os.strerror(errno.ENOSPC),
+}
 _MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 # How JSON writes half a character: only with this in its text can a value hold one.
@@ -36,7 +45,7 @@ def whole(path: Path) -> Iterator[Path]:
     The folder is made. The name is the writer's own, so that two that write one file at once both leave it whole.
 
     Raises:
-        UserError: The folder cannot be made or written to.
+        UserError: The folder cannot be made or written to, or the disk is full.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,10 +55,33 @@ def whole(path: Path) -> Iterator[Path]:
         raise UserError(f"the folder {path.parent} cannot be written to: see conf/paths")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        yield temporary
-        temporary.replace(path)
+        with writing(path):
+            yield temporary
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make a UserError that names `path` of a disk that fills up while it is written."""
+    try:
+        yield
+    except Exception as error:
+        if why := why_full(error):
+            raise UserError(f"{path} cannot be written ({why}): make room, then run the command again") from error
+        raise
+
+
+def why_full(error: Exception) -> str | None:
+    """What keeps a file from being written any further, if an exception is about that."""
+    if isinstance(error, UserError):
+        return None
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return error.strerror
+    # Libraries say it in their own ways: HDF5, then numpy, then PyTorch.
+    said = str(error)
+    return next((why for words, why in _FULL_IN_WORDS.items() if words in said), None)
 
 
 def require_file(path: Path) -> None:

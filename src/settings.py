@@ -198,6 +198,10 @@ _DIVIDED = {"part": one_of("train", "val"), "size": PART, "seed": SEED}
 _STORED = {"dim": SIZE}
 _SAVED = {"filename": NAME, "monitor": NAME, "mode": one_of("max", "min")}
 
+_TWO_SHARES = Kind(
+    "two numbers from 0 to 1", Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=2, max_length=2)]
+)
+
 PARTS: dict[str, dict[str, Kind]] = {
     "lightning.Trainer": {
         "max_epochs": or_null(_MOST_STEPS),
@@ -267,10 +271,7 @@ PARTS: dict[str, dict[str, Kind]] = {
         "highlight_weight": WEIGHT,
         "highlight_extend": WEIGHT,
         "highlight_end": one_of("paper", "published"),
-        "ranking_iou": Kind(
-            "two numbers from 0 to 1",
-            Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=2, max_length=2)],
-        ),
+        "ranking_iou": _TWO_SHARES,
         "most_overlap": SHARE,
         "supervise": one_of("fused", "video", "both"),
         "paragraph_highlight": FLAG,

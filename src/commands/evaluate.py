@@ -85,10 +85,9 @@ def _test_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, flo
 
 def _require_answered(parts: Parts, split: str) -> None:
     """Raise a UserError for a split whose queries are not to be answered: the training split, or none at all."""
-    if split not in parts.splits[1:]:
-        raise UserError(
-            f"{parts.cfg.data.name} has no split {split!r} to evaluate: give {' or '.join(parts.splits[1:])}"
-        )
+    splits = parts.splits[1:]
+    if split not in splits:
+        raise UserError(f"{parts.cfg.data.name} has no split {split!r} to evaluate: give {' or '.join(splits)}")
 
 
 Answers = Iterator[tuple[str, Sequence[Moment], list[Prediction]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO
 
 from src.data.narratives import read_narratives, to_line
 from src.errors import UserError
-from src.files import parse_json, read_lines
+from src.files import parse_json, read_lines, writing
 from src.narrators.narrator import Failure, Outcome
 
 _log = logging.getLogger(__name__)
@@ -59,9 +60,10 @@ class Journal:
             self.done.add(outcome.video)
 
     def close(self) -> None:
-        self._lines.close()
-        if hasattr(self, "_failures"):
-            self._failures.close()
+        # What was appended is on the disk: a full one has nothing new to say.
+        for file in (self._lines, *((self._failures,) if hasattr(self, "_failures") else ())):
+            with contextlib.suppress(OSError):
+                file.close()
 
     def __enter__(self) -> Journal:
         return self
@@ -147,6 +149,7 @@ def _require_writer(path: Path, writer: dict[str, Any]) -> set[str]:
 
 
 def _append(file: BinaryIO, line: str) -> None:
-    file.write(line.encode())
-    file.flush()
-    os.fsync(file.fileno())
+    with writing(Path(file.name)):
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())

@@ -16,6 +16,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from src.data.batch import Batch
+from src.errors import UserError
+from src.files import writing
 from src.models.tea import TEA
 from src.runs.checkpoints import LAST, PREVIOUS
 from src.runs.predictions import Prediction, to_predictions, write_predictions
@@ -133,7 +135,12 @@ class LastCheckpoint(Callback):
             return
         last = self.folder / LAST.name
         temporary = last.with_name(last.name + ".part")
-        trainer.save_checkpoint(temporary)
+        try:
+            with writing(last):
+                trainer.save_checkpoint(temporary)
+        except UserError:
+            temporary.unlink(missing_ok=True)
+            raise
         if trainer.is_global_zero:
             if last.exists():
                 last.replace(self.folder / PREVIOUS.name)

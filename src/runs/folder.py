@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import UserError, reason
-from src.files import parse_json, read_text
+from src.files import parse_json, read_text, whole
 from src.runs.configuration import changed_settings
 
 STATUS = "status.json"
@@ -32,9 +32,8 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "hydra-core", 
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 class RunFolder:
@@ -50,8 +49,9 @@ class RunFolder:
         self.started = time.time()
         if _is_first():
             path.mkdir(parents=True, exist_ok=True)
-            (path / CONFIG).write_text(OmegaConf.to_yaml(config, resolve=True))
-            (path / COMPOSED).write_text(OmegaConf.to_yaml(config, resolve=False))
+            for name, resolve in ((CONFIG, True), (COMPOSED, False)):
+                with whole(path / name) as temporary:
+                    temporary.write_text(OmegaConf.to_yaml(config, resolve=resolve))
             write_json(path / "environment.json", environment())
 
     def __enter__(self) -> RunFolder:
@@ -165,7 +165,16 @@ def read_status(folder: Path) -> dict[str, Any] | None:
 
 def write_status(folder: Path, state: str, **more: Any) -> None:
     """Write the status of the run in a folder."""
-    write_json(folder / STATUS, {"state": state, **more})
+    path, content = folder / STATUS, {"state": state, **more}
+    try:
+        write_json(path, content)
+    except UserError:
+        if state == "running":
+            raise
+        # The disk is full, and what was there fills a block that can be written again.
+        with path.open("r+") as file:
+            file.write(json.dumps({"state": state, "reason": str(more.get("reason", ""))[:1000]}) + "\n")
+            file.truncate()
 
 
 def environment() -> dict[str, Any]:

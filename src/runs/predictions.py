@@ -18,7 +18,7 @@ from torch import Tensor
 
 from src.data.records import LONGEST, Moment
 from src.errors import UserError
-from src.files import is_number, parse_json, read_text, shown
+from src.files import is_number, parse_json, read_text, shown, whole
 from src.moments import RankedMoments
 
 Scored = tuple[float, float, float]
@@ -78,9 +78,7 @@ def to_ranked(predictions: Sequence[Prediction]) -> RankedMoments:
 def write_predictions(path: Path, predictions: Sequence[Prediction], moments: Sequence[Moment], split: str) -> None:
     """Write predictions beside the ground truth of their queries, in the order of `moments`, whole or not at all."""
     answers = {prediction.query_id: prediction for prediction in predictions}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", encoding="utf-8") as file:
+    with whole(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for moment in moments:
             answer = answers[moment.query_id]
             record = {
@@ -96,7 +94,6 @@ def write_predictions(path: Path, predictions: Sequence[Prediction], moments: Se
             if answer.saliency:
                 record["saliency"] = answer.saliency
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    temporary.replace(path)
 
 
 def read_predictions(path: Path, moments: Sequence[Moment]) -> list[Prediction]:
