@@ -9,8 +9,12 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,15 +48,41 @@ def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
             except UserError as error:
                 # Hydra lets an exit pass, where it would print lines of its own about an exception.
                 _exit(error)
-        try:
-            return checked()
-        except Exception as error:
-            from src.runs.sweeps import record_failure
+        with _asked_to_end():
+            try:
+                return checked()
+            except Exception as error:
+                from src.runs.sweeps import record_failure
 
-            record_failure(Path(HydraConfig.get().runtime.output_dir), error)
-            return None
+                record_failure(Path(HydraConfig.get().runtime.output_dir), error)
+                return None
 
     return reporting
+
+
+@contextmanager
+def _asked_to_end() -> Iterator[None]:
+    """End the multirun with a job that is asked to end (SIGTERM), which keeps its state first, and begin no other."""
+    asked = False
+
+    def note(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        # Lightning, where it trains, puts a handler of its own before this one and ends the job itself.
+        if signal.getsignal(signal.SIGTERM) is note:
+            sys.exit(128 + signal.SIGTERM)
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, note)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if asked:
+        print("asked to end (SIGTERM): the same command goes on from here", file=sys.stderr)
+        sys.exit(1)
 
 
 def run(main: Callable[[], object]) -> None:
@@ -60,13 +90,14 @@ def run(main: Callable[[], object]) -> None:
 
     Anything that is not a user's mistake keeps its traceback: it is a defect of ours.
     """
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     # Hydra otherwise prints a shortened traceback of its own and hides the exception from us.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # A log that cannot be written is no reason to print a traceback a line: the run ends of its own files.
     logging.raiseExceptions = False
+    sys.argv[1:] = map(_taken_literally, sys.argv[1:])
     try:
         main()
     except SystemExit:
@@ -75,6 +106,13 @@ def run(main: Callable[[], object]) -> None:
 
             print(ranges())
         raise
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        sys.exit(130)
+    except OverrideParseException as error:
+        hint = "a value with one of ,=(){}[] or a space needs quotes of its own: 'checkpoint=\"a=1,b=2\"'"
+        print(f"error: {' '.join(str(error).split())} ({hint})", file=sys.stderr)
+        sys.exit(1)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _exit(error)
     except OSError as error:
@@ -84,6 +122,20 @@ def run(main: Callable[[], object]) -> None:
         _exit(
             UserError(f"{error.filename or 'the run folder'} cannot be written ({why}): make room, then run it again")
         )
+
+
+def quoted(value: str) -> str:
+    """A value as Hydra's override grammar takes it literally."""
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    return f"'{escaped}'"
+
+
+def _taken_literally(argument: str) -> str:
+    """An argument whose value is an existing path, as a sweep's folders are, which Hydra would take apart."""
+    key, equals, value = argument.partition("=")
+    if equals and re.search(r"[,=(){}\[\]\s]", value) and os.path.exists(value):
+        return f"{key}={quoted(value)}"
+    return argument
 
 
 def _exit(error: Exception) -> NoReturn:

@@ -72,7 +72,7 @@ def iou(first: Tensor, second: Tensor) -> Tensor:
     overlap = torch.minimum(first[..., 1], second[..., 1]) - torch.maximum(first[..., 0], second[..., 0])
     overlap = overlap.clamp(min=0)
     union = (first[..., 1] - first[..., 0]) + (second[..., 1] - second[..., 0]) - overlap
-    return torch.where(union > 0, overlap / union.clamp(min=torch.finfo(union.dtype).tiny), torch.zeros_like(union))
+    return overlap / torch.where(union > 0, union, 1.0)
 
 
 def generalised_iou(first: Tensor, second: Tensor) -> Tensor:

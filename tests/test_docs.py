@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from tests.compose import compose
 
@@ -22,8 +20,8 @@ def commands() -> list[tuple[str, str]]:
     for document in DOCUMENTS:
         for name, arguments in COMMAND.findall(document.read_text()):
             found.add((name, " ".join(arguments.replace("\\\n", " ").split("#")[0].split())))
-    # The example of a new merger is tested below.
-    return sorted((name, arguments) for name, arguments in found if "merger=gated" not in arguments)
+    # What a user adds is tested in test_extending.py.
+    return sorted((name, arguments) for name, arguments in found if "--config-dir" not in arguments)
 
 
 @pytest.mark.parametrize(("name", "arguments"), commands())
@@ -44,11 +42,3 @@ def test_documents_point_at_files_that_exist() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             if not target.startswith("http"):
                 assert (document.parent / target).exists(), f"{document}: {target}"
-
-
-def test_the_example_of_a_merger_works() -> None:
-    code = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "adding.md").read_text(), re.DOTALL)[0]
-    names: dict[str, Any] = {}
-    exec(code, names)
-    merged = names["Gated"](dim=8)(torch.randn(2, 5, 8), torch.randn(2, 5, 8), torch.ones(2, 5, dtype=torch.bool))
-    assert merged.shape == (2, 5, 8)

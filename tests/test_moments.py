@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.moments import align_narratives, iou, pool, seconds_to_snippets, snippets_to_seconds
+from src.moments import (
+    RankedMoments,
+    align_narratives,
+    generalised_iou,
+    iou,
+    pool,
+    seconds_to_snippets,
+    snippets_to_seconds,
+)
 
 durations = st.floats(0.5, 1000)
 lengths = st.integers(1, 40)
@@ -19,6 +28,53 @@ def test_iou_is_symmetric_bounded_and_one_on_itself(first: list[float], second: 
     assert 0 <= iou(a, b) <= 1
     assert iou(a, b) == iou(b, a)
     assert iou(a, a) == (1 if first[1] > first[0] else 0)
+
+
+def test_overlap_by_hand() -> None:
+    first = torch.tensor([[0.0, 4.0], [0.0, 4.0], [0.0, 4.0], [2.0, 2.0]])
+    second = torch.tensor([[2.0, 6.0], [6.0, 10.0], [1.0, 3.0], [2.0, 2.0]])
+    torch.testing.assert_close(iou(first, second), torch.tensor([1 / 3, 0.0, 0.5, 0.0]))
+    # 2 of the hull's 10 seconds are in neither; the hull of the others is their union.
+    torch.testing.assert_close(generalised_iou(first, second), torch.tensor([1 / 3, -0.2, 0.5, 0.0]))
+
+
+@pytest.mark.parametrize("width", [1e-300, 5e-324])
+def test_the_narrowest_interval_overlaps_itself(width: float) -> None:
+    narrow = torch.tensor([0.0, width], dtype=torch.float64)
+    assert iou(narrow, narrow) == 1
+
+
+def test_ranked_moments_say_how_many_there_are() -> None:
+    windows = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]])
+    scores = torch.tensor([[0.5, -torch.inf], [0.4, 0.3]])
+    saliency = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    ranked = RankedMoments.of(windows, scores, torch.tensor([2, 3]), saliency)
+    assert ranked.counts.tolist() == [1, 2]
+    assert ranked.present.tolist() == [[True, False], [True, True]]
+    assert ranked.windows.tolist() == [[[1, 2], [0, 0]], [[5, 6], [7, 8]]]
+    assert ranked.saliency is not None
+    assert ranked.saliency.tolist() == [[1, 2, 0], [4, 5, 6]]
+    second = ranked.of_queries(torch.tensor([False, True]))
+    assert (second.windows.tolist(), second.counts.tolist()) == ([[[5, 6], [7, 8]]], [2])
+    assert second.saliency is not None
+    assert (second.saliency.tolist(), second.lengths.tolist()) == ([[4, 5, 6]], [3])
+
+
+def test_snippets_to_seconds_by_hand() -> None:
+    assert snippets_to_seconds(torch.tensor([[1, 2], [0, 0], [3, 3]]), 4, 10.0).tolist() == [
+        [2.5, 7.5],
+        [0.0, 2.5],
+        [7.5, 10.0],
+    ]
+    # A length and a duration for each.
+    spans = snippets_to_seconds(torch.tensor([[0, 1], [0, 1]]), torch.tensor([2, 4]), torch.tensor([10.0, 2.0]))
+    assert spans.tolist() == [[0.0, 10.0], [0.0, 1.0]]
+
+
+def test_no_moment_ends_after_its_video() -> None:
+    for length in range(1, 129):
+        duration = torch.tensor(30.96)
+        assert snippets_to_seconds(torch.tensor([0, length - 1]), length, duration)[1] <= duration
 
 
 @st.composite
@@ -69,6 +125,28 @@ def test_pooling_takes_the_mean_or_the_maximum_of_each_bin() -> None:
     features = torch.tensor([[1.0], [3.0], [5.0], [11.0]])
     assert pool(features, 2, "mean").flatten().tolist() == [2.0, 8.0]
     assert pool(features, 2, "max").flatten().tolist() == [3.0, 11.0]
+
+
+def test_bins_are_the_nearest_to_equal() -> None:
+    # Edges at 0, 1.75, 3.5, 5.25 and 7 are rounded, halves to even: bins of 2, 2, 1 and 2.
+    features = torch.arange(7.0)[:, None]
+    assert pool(features, 4, "max").flatten().tolist() == [1, 3, 4, 6]
+    assert pool(features, 4, "mean").flatten().tolist() == [0.5, 2.5, 4.0, 5.5]
+    assert pool(features[:5], 2, "mean").flatten().tolist() == [0.5, 3.0]
+
+
+def test_a_snippet_without_a_narrative_takes_the_nearest_to_its_middle() -> None:
+    vectors = torch.tensor([[1.0], [2.0]])
+    # The middle of the second of four seconds is nearer to 2.6, its start to 0.
+    assert align_narratives(torch.tensor([0.0, 2.6]), vectors, 4, 4.0).flatten().tolist() == [1, 2, 2, 2]
+    # ... and nearer to 0 than to 3.2, to which its end is nearer.
+    assert align_narratives(torch.tensor([0.0, 3.2]), vectors, 4, 4.0).flatten().tolist() == [1, 1, 2, 2]
+
+
+def test_a_narrative_between_two_snippets_is_of_the_later() -> None:
+    vectors = torch.tensor([[1.0], [2.0]])
+    assert align_narratives(torch.tensor([0.0, 2.0]), vectors, 2, 4.0, fill="zero").flatten().tolist() == [1, 2]
+    assert align_narratives(torch.tensor([0.0, 1.99]), vectors, 2, 4.0, fill="zero").flatten().tolist() == [1.5, 0]
 
 
 def test_narratives_are_averaged_in_the_snippet_their_time_falls_in() -> None:

@@ -86,7 +86,9 @@ def test_a_finished_run_of_another_configuration_is_kept(small: list[str], tmp_p
     value = train(compose(*run, config="train"))
     assert train(compose(*run, "logger=none", config="train")) == value
     before = (tmp_path / "metrics.json").read_bytes()
-    with pytest.raises(UserError, match="holds a finished run of another optimizer, seed"):
+    with pytest.raises(
+        UserError, match=r"holds a finished run of another configuration: optimizer.lr is .* and 0.1 here; seed is 0"
+    ):
         train(compose(*run, "seed=1", "optimizer.lr=0.1", config="train"))
     assert (tmp_path / "metrics.json").read_bytes() == before
 
@@ -108,7 +110,7 @@ def test_a_sweep_keeps_a_finished_job_of_another_configuration_and_knows_one_tha
     output = process.communicate()[0]
     assert process.returncode == 1
     assert "refused: 0.5: " in output
-    assert "holds a finished run of another seed" in output
+    assert "holds a finished run of another configuration: seed is 0 there and 1 here" in output
     assert json.loads((tmp_path / "sweep" / "0.5" / "status.json").read_text())["state"] == "finished"
 
 

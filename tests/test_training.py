@@ -124,9 +124,22 @@ def test_many_test_splits_are_tested_after_one_training(trained: Path) -> None:
 
 def test_the_best_epoch_is_chosen_on_validation(trained: Path) -> None:
     saved = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
-    saver = next(state for name, state in saved["callbacks"].items() if name.startswith("ModelCheckpoint"))
+    saver = next(state for name, state in saved["callbacks"].items() if name.startswith("BestCheckpoint"))
     assert saver["monitor"] == "val/mIoU"
-    assert float(saver["best_model_score"]) == pytest.approx(read(trained / "metrics.json")["best/val/mIoU"])
+    assert float(saver["score"]) == pytest.approx(read(trained / "metrics.json")["best/val/mIoU"])
+
+
+def test_the_kept_weights_score_again_what_they_were_kept_for(small: list[str], trained: Path, tmp_path: Path) -> None:
+    words = [f"checkpoint={trained}", "split=val"]
+    values = evaluate(config(small, tmp_path, *words, command="evaluate"), words)
+    assert values["test/val/mIoU"] == pytest.approx(read(trained / "metrics.json")["best/val/mIoU"], abs=1e-4)
+
+
+def test_the_learning_rate_falls_to_zero_over_the_steps(trained: Path) -> None:
+    state = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    (schedule,) = state["lr_schedulers"]
+    assert schedule["last_epoch"] == state["global_step"] == 6
+    assert schedule["_last_lr"] == [0.0, 0.0]
 
 
 def error(cfg: DictConfig) -> str:
@@ -162,7 +175,10 @@ def altered(trained: Path, path: Path, change: Callable[[dict[str, Any]], object
 
 
 def saver_of(state: dict[str, Any]) -> dict[str, Any]:
-    return next(each for name, each in state["callbacks"].items() if name.startswith("ModelCheckpoint"))
+    """The state of Lightning's own saver, which somebody may have among their callbacks."""
+    kept: dict[str, Any] = {"dirpath": "/run/checkpoints", "best_model_path": "/run/checkpoints/best.ckpt"}
+    saver: dict[str, Any] = state["callbacks"].setdefault("ModelCheckpoint{}", kept)
+    return saver
 
 
 STATES: dict[str, Callable[[dict[str, Any]], object]] = {

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import lightning
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
@@ -19,8 +16,8 @@ from src.commands.evaluate import score
 from src.data.datamodule import MomentDataModule
 from src.errors import UserError, reason
 from src.places import Places
-from src.runs.callbacks import Begun
-from src.runs.checkpoints import LAST, PREVIOUS, newest_run, read_checkpoint, require_same_network, require_state
+from src.runs.callbacks import Begun, BestCheckpoint, is_trial
+from src.runs.checkpoints import LAST, has_state, newest_run, newest_state, read_state, require_same_run
 from src.runs.configuration import configuration
 from src.runs.folder import RunFolder, finished_value
 from src.runs.predictions import Prediction
@@ -39,14 +36,16 @@ def train(cfg: DictConfig) -> float:
         The best value of the monitored validation metric.
 
     Raises:
-        UserError: something that is asked for is missing or does not fit.
+        UserError: something that is asked for is missing or does not fit; or training was asked to end, or ended
+            without a validation.
     """
-    value = finished_value(Path(cfg.folder), cfg)
-    if value is not None:
-        _log.info("finished before: %s", cfg.folder)
-        return value
-    checkpoint = _continued(cfg)
+    place = _continued(cfg)
     folder = Path(cfg.folder)
+    value = finished_value(folder, cfg, longer=cfg.ckpt_path is not None)
+    if value is not None:
+        _log.info("finished before: %s", folder)
+        return value
+    checkpoint = _state(place, cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     with RunFolder(folder, cfg) as run:
         parts = Parts(cfg)
@@ -54,26 +53,30 @@ def train(cfg: DictConfig) -> float:
         model = parts.model(data, configuration(cfg))
         _require_monitored(parts, data)
         trainer = build_trainer(cfg)
-        trainer.callbacks.append(begun := Begun())  # type: ignore[attr-defined]
+        best = _best(trainer)
+        # Before the others, of which the one that keeps states comes last.
+        trainer.callbacks.insert(0, begun := Begun())  # type: ignore[attr-defined]
         with _closed_loggers(trainer):
             try:
                 trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
             except SIGTERMException as asked:
-                raise UserError(f"asked to end (SIGTERM): state kept, continue with ckpt_path={folder}") from asked
+                kept = f"continue with ckpt_path={folder}" if has_state(folder) else "no state was kept yet"
+                raise UserError(f"asked to end (SIGTERM): {kept}") from asked
+            except UserError:
+                raise
             except Exception as error:
                 if checkpoint is None or begun.yes:
                     raise
                 raise UserError(f"{checkpoint} cannot be continued from ({reason(error)}): it is damaged") from error
-            values = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-            best = _best(trainer)
-            values[f"best/{cfg.callbacks.best.monitor}"] = best
+            values, name = dict(best.latest), f"best/{best.monitor}"
+            score = values[name] = _validated(best, folder)
             for logger in trainer.loggers:
-                logger.log_metrics({f"best/{cfg.callbacks.best.monitor}": best}, trainer.global_step)
+                logger.log_metrics({name: score}, trainer.global_step)
             if cfg.test:
-                values |= test(trainer, model, data, "best")
+                values |= test(trainer, model, data, None if is_trial(trainer) else best.path)
             run.metrics(values)
     _log.info("run folder: %s", folder)
-    return best
+    return score
 
 
 def _require_monitored(parts: Parts, data: MomentDataModule) -> None:
@@ -98,43 +101,41 @@ def _closed_loggers(trainer: lightning.Trainer) -> Iterator[None]:
                 logger.close(failed)
 
 
-def _best(trainer: lightning.Trainer) -> float:
-    saver = trainer.checkpoint_callback
-    assert isinstance(saver, ModelCheckpoint)
-    return float(saver.best_model_score) if saver.best_model_score is not None else math.nan
+def _best(trainer: lightning.Trainer) -> BestCheckpoint:
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, BestCheckpoint):
+            return callback
+    raise UserError("callbacks has no src.runs.callbacks.BestCheckpoint, which keeps the weights to test")
+
+
+def _validated(best: BestCheckpoint, folder: Path) -> float:
+    if best.score is None:
+        kept = f"the newest state is {folder / LAST}" if has_state(folder) else "no state was kept"
+        raise UserError(
+            f"training ended without a validation, by which the weights to test are chosen; {kept}. See "
+            "trainer.max_epochs, max_steps, check_val_every_n_epoch and limit_val_batches"
+        )
+    return best.score
 
 
 def _continued(cfg: DictConfig) -> Path | None:
-    """The checkpoint to continue from, known to fit the config: `ckpt_path` names it, or the run folder holds it.
+    """The run folder or the checkpoint to continue from: `ckpt_path` names it, or the run folder holds a state.
 
-    A run that is continued keeps its folder. A damaged checkpoint is reported and the one before it taken.
+    A run that is continued keeps its folder.
     """
     if cfg.ckpt_path is None:
-        place = Path(cfg.folder)
-        if not (place / LAST).exists() and not (place / PREVIOUS).exists():
-            return None
-    elif cfg.ckpt_path == "last":
-        place = newest_run(Places(cfg).runs)
-    else:
-        place = Path(cfg.ckpt_path)
-    if not place.is_dir():
-        require_same_network(_state(place), cfg, place)
-        return place
-    cfg.folder = str(place)
-    path = place / LAST
-    try:
-        saved = _state(path)
-    except UserError as error:
-        path = place / PREVIOUS
-        if not path.is_file():
-            raise
-        _log.warning("%s; continuing from %s", error, path)
-        saved = _state(path)
-    require_same_network(saved, cfg, path)
+        folder = Path(cfg.folder)
+        return folder if has_state(folder) else None
+    place = newest_run(Places(cfg).runs) if cfg.ckpt_path == "last" else Path(cfg.ckpt_path)
+    if place.is_dir():
+        cfg.folder = str(place)
+    return place
+
+
+def _state(place: Path | None, cfg: DictConfig) -> Path | None:
+    """The state to continue from, known to fit the config."""
+    if place is None:
+        return None
+    path, saved = newest_state(place) if place.is_dir() else (place, read_state(place))
+    require_same_run(saved, cfg, path)
     return path
-
-
-def _state(path: Path) -> dict[str, Any]:
-    saved = read_checkpoint(path)
-    require_state(saved, path)
-    return saved

@@ -9,7 +9,7 @@ import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from src.data.batch import Batch, Inputs
@@ -27,7 +27,7 @@ class TEA(lightning.LightningModule):
         network: What is trained.
         method: How it is taught.
         optimizer: Makes the optimizer of parameter groups.
-        scheduler: Makes the schedule of an optimizer over `total_iters` steps.
+        scheduler: Makes the schedule of an optimizer over `total_iters` steps, a step at a time.
         validation: The metrics of the validation split.
         tests: The metrics of each test split, by its name, in the order of the test dataloaders.
         top: Moments decoded for each query.
@@ -55,13 +55,15 @@ class TEA(lightning.LightningModule):
         self.tests = nn.ModuleList(tests.values())
         self.top = top
         self.configuration = dict(configuration)
+        self._steps = 1
+        self._steps_before: int | None = None
 
     def forward(self, inputs: Inputs) -> RankedMoments:
         """The ranked moments of each query."""
         return self.network.rank(inputs, self.top)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.network.progress = self.current_epoch / max(self.trainer.max_epochs or 1, 1)
+        self.network.progress = self.global_step / self._steps
         terms = self.method.losses(self.network, batch)
         loss = torch.stack(list(terms.values())).sum()
         if not loss.isfinite():
@@ -96,16 +98,48 @@ class TEA(lightning.LightningModule):
         self.log_dict(values, prog_bar=False, rank_zero_only=False, sync_dist=False, add_dataloader_idx=False)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise UserError(
+                "how long training is must be known in steps, by which the learning rate falls: give "
+                "trainer.max_epochs or trainer.max_steps, also with trainer.max_time"
+            )
+        self._steps = max(int(steps), 1)
         optimizer = self.optimizer(parameter_groups(self))
-        scheduler = self.scheduler(optimizer, total_iters=int(self.trainer.estimated_stepping_batches))
+        scheduler = self.scheduler(optimizer, total_iters=self._steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        if self._steps_before not in (None, self._steps):
+            self._reschedule()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["configuration"] = self.configuration
         checkpoint["progress"] = self.network.progress
+        checkpoint["steps"] = self._steps
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.network.progress = checkpoint["progress"]
+        self._steps_before = checkpoint.get("steps")
+
+    def _reschedule(self) -> None:
+        """The learning rate of a training that was continued with another length, as if it had had that from the start.
+
+        A schedule's state holds its length, and a rate may be made of the one before.
+        """
+        optimizer, scheduler = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
+        assert isinstance(optimizer, Optimizer)
+        assert isinstance(scheduler, LRScheduler)
+        stand_in = SGD(
+            [{"params": [nn.Parameter(torch.zeros(1))], "lr": group["initial_lr"]} for group in optimizer.param_groups]
+        )
+        schedule = self.scheduler(stand_in, total_iters=self._steps)
+        stand_in.step()  # a schedule warns where none was taken
+        for _ in range(self.global_step):
+            schedule.step()
+        scheduler.load_state_dict(schedule.state_dict())
+        for group, other in zip(optimizer.param_groups, stand_in.param_groups, strict=True):
+            group["lr"] = other["lr"]
 
 
 def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import random
+import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
+import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import Tensor
 
 from src.data.batch import Batch
-from src.errors import UserError
-from src.files import writing
+from src.errors import UserError, reason
+from src.files import whole, why_full
 from src.models.tea import TEA
-from src.runs.checkpoints import LAST, PREVIOUS
+from src.runs.checkpoints import BEST, LAST, PREVIOUS, read_checkpoint
 from src.runs.predictions import Prediction, to_predictions, write_predictions
 
 log = logging.getLogger(__name__)
@@ -55,8 +58,8 @@ class PredictionWriter(Callback):
         self.predictions = {}
 
 
-def _gather(mine: dict[str, list[Prediction]]) -> list[dict[str, list[Prediction]]]:
-    """The predictions of every process."""
+def _gather(mine: Any) -> list[Any]:
+    """What every process has."""
     if not torch.distributed.is_initialized():
         return [mine]
     every: list[Any] = [None] * torch.distributed.get_world_size()
@@ -74,14 +77,119 @@ class Begun(Callback):
         self.yes = True
 
 
-class LastCheckpoint(Callback):
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes every checkpoint under another name beside its own until it is whole: the one before it stays readable."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            UserError: it cannot be written; what the file held before is untouched.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".part")
+        try:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+            temporary.replace(path)
+        except (OSError, RuntimeError) as error:
+            temporary.unlink(missing_ok=True)
+            raise UserError(
+                f"{path} cannot be written ({why_full(error) or reason(error)}): what was kept before is as it was; make room, and the "
+                "same command goes on from there"
+            ) from error
+
+
+def is_trial(trainer: lightning.Trainer) -> bool:
+    """Whether the Trainer only tries a batch of everything, and keeps nothing."""
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+
+
+class BestCheckpoint(Checkpoint):
+    """Keeps the weights of the best validation, `folder`/best.ckpt; of equals those of the first.
+
+    Args:
+        folder: The folder of the checkpoints.
+        monitor: The validation metric that decides.
+        mode: Whether more or less of it is better.
+
+    Attributes:
+        score: The monitored metric of the weights that are kept; None where there are none.
+        latest: The metrics of the newest validation, by name.
+    """
+
+    def __init__(self, folder: str, monitor: str, mode: Literal["max", "min"]) -> None:
+        if mode not in ("max", "min"):
+            raise UserError(f"callbacks.best.mode is {mode}: it is max or min")
+        self.path = Path(folder) / BEST.name
+        self.monitor = monitor
+        self.mode = mode
+        self.score: float | None = None
+        self.latest: dict[str, float] = {}
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self.score is not None:
+            # Every process decides alike, also one that does not see the first's files.
+            self.score = trainer.strategy.broadcast(self._score_of_the_file(trainer))
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
+            return
+        self.latest = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")
+        }
+        if self.monitor not in self.latest:
+            raise UserError(
+                f"callbacks.best.monitor={self.monitor} is no validation metric: there are {', '.join(self.latest)}"
+            )
+        score = self.latest[self.monitor]
+        better = self.score is None or (score > self.score if self.mode == "max" else score < self.score)
+        if better:
+            self.score = score
+            if not is_trial(trainer):
+                trainer.save_checkpoint(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"monitor": self.monitor, "score": self.score, "latest": self.latest}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.score, self.latest = state_dict["score"], state_dict["latest"]
+
+    def _score_of_the_file(self, trainer: lightning.Trainer) -> float | None:
+        """The score where the file holds the weights it is of; None where they are lost, and the next are the best.
+
+        A state that is not of this folder has them beside it.
+        """
+        if not trainer.is_global_zero:
+            return None
+        beside = Path(str(trainer.ckpt_path)).parent / BEST.name
+        for path in (self.path, beside):
+            if path.is_file() and self._holds(path):
+                if path != self.path:
+                    with whole(self.path) as temporary:
+                        shutil.copyfile(path, temporary)
+                return self.score
+        return None
+
+    def _holds(self, path: Path) -> bool:
+        try:
+            callbacks = read_checkpoint(path).get("callbacks", {})
+        except UserError as error:
+            log.warning("%s; the best weights before this are lost", error)
+            return False
+        return bool(callbacks.get(self.state_key, {}).get("score") == self.score)
+
+
+class LastCheckpoint(Checkpoint):
     """Keeps the two newest states of training: `folder`/last.ckpt and, for when that is damaged, previous.ckpt.
 
-    A state is written under another name until it is whole. Besides what Lightning saves it holds the state of the
-    random numbers, so that training continues with the numbers it would have drawn.
+    Besides what Lightning saves a state holds that of the random numbers of every process, so that training continues
+    with the numbers it would have drawn. It is of a whole optimizer step, and of a validation that is over or not yet
+    due. It comes last among the callbacks, so that it knows what they did.
 
-    When the process is asked to end (SIGTERM), a state is kept first; a SLURM job then queues itself again. During
-    validation that state is an earlier one, whose steps are done again.
+    When the process is asked to end (SIGTERM), a state is kept first where one can be; a SLURM job then queues itself
+    again.
 
     Args:
         folder: The folder of the checkpoints.
@@ -91,60 +199,107 @@ class LastCheckpoint(Callback):
     def __init__(self, folder: str, every_n_steps: int) -> None:
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
-        self._random: dict[str, Any] | None = None
+        self._random: list[dict[str, Any]] = []
+        # The step before the newest batch, and that of the newest state.
+        self._before = self._kept = -1
+        self._whole = False
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            for rest in self.folder.glob("*.part"):
+                rest.unlink()
+        # Lightning forgets that training had been stopped early.
+        if any(callback.wait_count >= callback.patience for callback in trainer.early_stopping_callbacks):
+            trainer.should_stop = True
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._before = trainer.global_step
+        # Not sooner: setting up draws random numbers too.
+        if len(self._random) == trainer.world_size:
+            _set_random(self._random[trainer.global_rank])
+        self._random = []
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step % self.every_n_steps == 0:
-            self._save(trainer)
+        # Between two steps there are gradients, which a state does not hold.
+        self._whole = trainer.global_step != self._before
+        # Training that continues from here would leave the validation out.
+        loop: Any = trainer.fit_loop
+        if self._is_due(trainer) and not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
+            self._keep(trainer)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and self._is_due(trainer):
+            self._keep(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._save(trainer)
+        # An epoch that ends early goes on where it was if the run is given more steps.
+        if trainer.is_last_batch:
+            self._keep(trainer)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         if isinstance(exception, SIGTERMException) and trainer.state.fn == TrainerFn.FITTING:
-            self._save(trainer)
+            if self._is_within_epoch(trainer):
+                self._keep(trainer)
             if trainer.is_global_zero:
                 _requeue()
 
-    def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        # Not sooner: setting up draws random numbers too.
-        if self._random is not None:
-            torch.set_rng_state(self._random["cpu"])
-            if self._random["cuda"]:
-                torch.cuda.set_rng_state_all(self._random["cuda"])
-            self._random = None
-
     def state_dict(self) -> dict[str, Any]:
-        cuda: list[Tensor] = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        return {"cpu": torch.get_rng_state(), "cuda": cuda}
+        return {"random": _gather(_get_random())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._random = state_dict
+        self._random = state_dict["random"]
 
-    def _save(self, trainer: lightning.Trainer) -> None:
-        epochs = trainer.fit_loop.epoch_progress.state_dict()["current"]
-        epoch_is_over = epochs["processed"] > epochs["completed"]
-        # Training that continues from the last batch of an epoch would not validate it.
-        if trainer.is_last_batch and not epoch_is_over:
+    def _is_within_epoch(self, trainer: lightning.Trainer) -> bool:
+        """Whether a state of now is one that an epoch can go on from."""
+        return self._whole and not trainer.is_last_batch
+
+    def _is_due(self, trainer: lightning.Trainer) -> bool:
+        """Whether a state is to be kept within the epoch, which may also end there."""
+        step = trainer.global_step
+        ends = step == trainer.max_steps or (trainer.should_stop and trainer.fit_loop._can_stop_early)
+        return self._is_within_epoch(trainer) and (step % self.every_n_steps == 0 or ends)
+
+    def _keep(self, trainer: lightning.Trainer) -> None:
+        if is_trial(trainer) or trainer.global_step == self._kept:
             return
+        for logger in trainer.loggers:
+            logger.save()  # what is logged before a state is not logged again after it
         last = self.folder / LAST.name
-        temporary = last.with_name(last.name + ".part")
-        try:
-            with writing(last):
-                trainer.save_checkpoint(temporary)
-        except UserError:
-            temporary.unlink(missing_ok=True)
-            raise
+        new = last.with_name("new.ckpt.part")
+        trainer.save_checkpoint(new)
         if trainer.is_global_zero:
             if last.exists():
                 last.replace(self.folder / PREVIOUS.name)
-            temporary.replace(last)
+            new.replace(last)
+        self._kept = trainer.global_step
+
+
+def _get_random() -> dict[str, Any]:
+    """The state of every generator of random numbers, in types that a checkpoint is read back with."""
+    version, keys, gauss = random.getstate()
+    name, numpy_keys, *rest = np.random.get_state()
+    return {
+        "cpu": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "python": (version, torch.tensor(keys), gauss),
+        "numpy": (name, torch.from_numpy(np.asarray(numpy_keys, dtype=np.int64)), *rest),
+    }
+
+
+def _set_random(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    version, keys, gauss = state["python"]
+    random.setstate((version, tuple(keys.tolist()), gauss))
+    name, numpy_keys, *rest = state["numpy"]
+    np.random.set_state((name, numpy_keys.numpy(), *rest))
 
 
 def _requeue() -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from src.errors import UserError, reason
 from src.files import whole
 from src.models.network import Network
-from src.runs.configuration import COMPOSED, RESOLVED, network_differences
+from src.runs.configuration import COMPOSED, LENGTH, RESOLVED, changed_settings, configuration, said
+
+_log = logging.getLogger(__name__)
 
 BEST = Path("checkpoints/best.ckpt")
 """Where a run folder holds the weights of its best epoch."""
@@ -50,11 +54,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def require_same_network(checkpoint: dict[str, Any], cfg: DictConfig, path: Path) -> None:
-    """Raise a UserError that names every setting in which a checkpoint's network differs from the config's."""
-    here = OmegaConf.to_container(cfg, resolve=True)
-    if differences := network_differences(checkpoint["configuration"][RESOLVED], here):
-        raise UserError(f"{path} is a checkpoint of another configuration: {'; '.join(differences)}")
+def require_same_run(checkpoint: Mapping[str, Any], cfg: DictConfig, path: Path) -> None:
+    """Raise a UserError that names every setting in which a checkpoint's run differs from the config's.
+
+    How long it trains may change.
+    """
+    changes = changed_settings(checkpoint["configuration"], configuration(cfg))
+    if others := {key: values for key, values in changes.items() if key not in LENGTH}:
+        raise UserError(
+            f"{path} is a checkpoint of another configuration: {said(others)}. Give the settings that it was trained "
+            "with (only its length may change), or begin a run of its own without ckpt_path and in another folder"
+        )
 
 
 # What Lightning reads when it goes on with a training.
@@ -69,11 +79,15 @@ _STATE = {
 }
 
 
-def require_state(checkpoint: dict[str, Any], path: Path) -> None:
-    """Raise a UserError unless training can go on from a checkpoint without touching any file but its own.
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that training can go on from, without touching any file but its own.
 
     The state of Lightning's ModelCheckpoint names the files that it deletes once a better network is found.
+
+    Raises:
+        UserError: as `read_checkpoint`, or it holds no state of training that is safe to go on from.
     """
+    checkpoint = read_checkpoint(path)
     missing = [key for key, kind in _STATE.items() if not isinstance(checkpoint.get(key), kind)]
     if missing or not all(isinstance(state, dict) for state in checkpoint["callbacks"].values()):
         raise UserError(
@@ -88,10 +102,34 @@ def require_state(checkpoint: dict[str, Any], path: Path) -> None:
         files += list(kept) if isinstance(kept, dict) else []
         if not isinstance(folder, str) or not all(_is_in(folder, file) for file in files if file):
             raise UserError(f"{path} is not continued from: it would delete files outside its folder of checkpoints")
+    return checkpoint
 
 
 def _is_in(folder: str, file: Any) -> bool:
     return isinstance(file, str) and Path(file).suffix == ".ckpt" and os.path.dirname(file) == folder.rstrip("/")
+
+
+def newest_state(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The newest state of training in a run folder that can be read, which is said where it is not the newest.
+
+    Raises:
+        UserError: there is none.
+    """
+    path, before = folder / LAST, folder / PREVIOUS
+    if not path.is_file() and before.is_file():  # killed between two renames
+        path = before
+    try:
+        return path, read_state(path)
+    except UserError as error:
+        if path == before or not before.is_file():
+            raise
+        _log.warning("%s; continuing from %s", error, before)
+        return before, read_state(before)
+
+
+def has_state(folder: Path) -> bool:
+    """Whether a run folder holds a state of training."""
+    return any((folder / state).is_file() for state in (LAST, PREVIOUS))
 
 
 def best_checkpoint(place: Path) -> Path:
@@ -136,7 +174,8 @@ def newest_run(folder: Path) -> Path:
     Raises:
         UserError: there is none.
     """
-    runs = sorted(path.parent.parent for path in folder.glob(f"*/{LAST}"))
+    # Between two renames there is only the state before the newest.
+    runs = {path.parent.parent for state in (LAST, PREVIOUS) for path in folder.glob(f"*/{state}")}
     if not runs:
         raise UserError(f"ckpt_path=last: no run under {folder} has a checkpoint to continue from")
-    return runs[-1]
+    return max(runs)

@@ -25,8 +25,16 @@ NETWORK = ("features.dim", "text.dim", "merger.", "paragraph.", "match.", "predi
 # What names files that are written.
 _NAMES = ("data.name", "data.videos", "data.train", "data.val", "data.tests", "text.name", "narrator.name")
 
-# What does not decide a run's numbers: where things lie, and how it is logged.
-_NOT_OF_A_RUN = ("paths", "folder", "logger", "ckpt_path")
+LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
+"""What says how long a run trains."""
+
+# What does not decide a run's numbers: where things lie, names, on what it runs, how it is watched and kept.
+_NOT_OF_A_RUN = (
+    *("paths", "folder", "logger", "ckpt_path", "name", "recipe", "test"),
+    *("loader.workers", "loader.eval_batch_size", "callbacks.last", "callbacks.predictions"),
+    *("trainer.accelerator", "trainer.deterministic", "trainer.benchmark", "trainer.detect_anomaly"),
+    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps", "trainer.profiler"),
+)
 
 
 def configuration(cfg: DictConfig) -> dict[str, Any]:
@@ -37,20 +45,38 @@ def configuration(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
-def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The top-level settings in which two composed configs are different runs.
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The settings in which two configurations are different runs, with both values, by dotted name.
 
-    A path below `paths` is written as such in both, so that a run is the same wherever its files lie.
+    What is written alike is alike, so that a run is the same wherever its files lie; so is what has the same value.
+
+    Args:
+        before, now: As `configuration` makes them.
     """
-    keys = sorted((before.keys() | now.keys()) - set(_NOT_OF_A_RUN))
-    return [key for key in keys if before.get(key) != now.get(key)]
+    written, valued = ((_flat(before[form]), _flat(now[form])) for form in (COMPOSED, RESOLVED))
+    return {
+        key: (valued[0].get(key), valued[1].get(key))
+        for key in sorted(written[0].keys() | written[1].keys())
+        if not _is_part(key, _NOT_OF_A_RUN)
+        and written[0].get(key) != written[1].get(key)
+        and valued[0].get(key) != valued[1].get(key)
+    }
+
+
+def _is_part(key: str, groups: Sequence[str]) -> bool:
+    return any(key == group or key.startswith(f"{group}.") for group in groups)
+
+
+def said(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """Changed settings in words."""
+    return "; ".join(f"{key} is {there} there and {here} here" for key, (there, here) in changes.items())
 
 
 def network_differences(before: Any, now: Any) -> list[str]:
     """What makes two resolved configs different networks, setting by setting."""
     there, here = _flat(before), _flat(now)
     return [
-        f"{key} is {there.get(key)} there and {here.get(key)} here"
+        said({key: (there.get(key), here.get(key))})
         for key in sorted(here.keys() | there.keys())
         if key.startswith(NETWORK) and here.get(key) != there.get(key)
     ]

@@ -19,7 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import UserError, reason
 from src.files import parse_json, read_text, whole
-from src.runs.configuration import changed_settings
+from src.runs.configuration import COMPOSED as AS_COMPOSED
+from src.runs.configuration import LENGTH, changed_settings, said
+from src.runs.configuration import RESOLVED as AS_RESOLVED
 
 STATUS = "status.json"
 """The file by which a folder is known to be a run folder."""
@@ -27,13 +29,21 @@ STATUS = "status.json"
 CONFIG, COMPOSED = "config.yaml", "composed.yaml"
 """The configuration as resolved, and as composed."""
 
+_FORMS = {AS_COMPOSED: COMPOSED, AS_RESOLVED: CONFIG}
+_ELSEWHERE = "Give another folder, or delete it; to train it for longer, name it with ckpt_path"
+
 PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "hydra-core", "h5py", "numpy")
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write text whole or not at all."""
     with whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.write_text(content)
 
 
 class RunFolder:
@@ -46,16 +56,22 @@ class RunFolder:
 
     def __init__(self, path: Path, config: DictConfig) -> None:
         self.path = path
+        self.config = config
         self.started = time.time()
-        if _is_first():
-            path.mkdir(parents=True, exist_ok=True)
-            for name, resolve in ((CONFIG, True), (COMPOSED, False)):
-                with whole(path / name) as temporary:
-                    temporary.write_text(OmegaConf.to_yaml(config, resolve=resolve))
-            write_json(path / "environment.json", environment())
 
     def __enter__(self) -> RunFolder:
+        if _is_first():
+            self.path.mkdir(parents=True, exist_ok=True)
+        # Before the rest: a finished run that is trained on is finished no more.
         self._status("running")
+        if _is_first():
+            try:
+                write_text(self.path / CONFIG, OmegaConf.to_yaml(self.config, resolve=True))
+                write_text(self.path / COMPOSED, OmegaConf.to_yaml(self.config, resolve=False))
+                write_json(self.path / "environment.json", environment())
+            except UserError as error:
+                self._status("failed", reason=str(error))
+                raise
         return self
 
     def __exit__(
@@ -64,9 +80,7 @@ class RunFolder:
         if error is None:
             self._status("finished")
         else:
-            self._status(
-                "failed", reason=str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            )
+            self._status("failed", reason=_why(error))
 
     def metrics(self, values: dict[str, float]) -> None:
         """Write the run's final metrics, named as they are logged."""
@@ -85,8 +99,21 @@ def _is_first() -> bool:
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def finished_value(path: Path, config: DictConfig) -> float | None:
-    """The best validation value of a run that finished in this folder; None where none did.
+def _why(error: BaseException) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
+        return "stopped by Ctrl-C"
+    return f"{type(error).__name__}: {error}"
+
+
+def finished_value(path: Path, config: DictConfig, longer: bool) -> float | None:
+    """The best validation value of a run that finished in this folder; None where none did, or it is to go on.
+
+    Args:
+        path: The run folder.
+        config: This command's.
+        longer: Whether a finished run of another length is to go on, which would else be an error.
 
     Raises:
         UserError: the finished run had another configuration, which would be overwritten.
@@ -94,24 +121,33 @@ def finished_value(path: Path, config: DictConfig) -> float | None:
     status = read_status(path)
     if status is None or status["state"] != "finished":
         return None
-    composed = path / COMPOSED
-    if not composed.is_file():
+    if not (path / COMPOSED).is_file():
         raise UserError(f"{path} holds a finished run of an earlier version: give another folder, or delete it")
     try:
-        before: Any = OmegaConf.to_container(OmegaConf.create(require_plain_yaml(composed)))
+        before: Any = {
+            form: OmegaConf.to_container(OmegaConf.create(require_plain_yaml(path / file)))
+            for form, file in _FORMS.items()
+        }
         best = read_json(path / "metrics.json").get(f"best/{config.callbacks.best.monitor}")
-        if not isinstance(before, dict) or not isinstance(best, int | float):
-            raise UserError("a configuration or a metric is missing")
-    except (UserError, ValueError, RecursionError, OmegaConfBaseException) as error:
+        tested = before[AS_RESOLVED]["test"]
+        if not isinstance(best, int | float):
+            raise UserError("a metric is missing")
+    except (UserError, ValueError, KeyError, TypeError, RecursionError, OmegaConfBaseException) as error:
         raise UserError(
             f"{path} holds a damaged finished run ({reason(error)}): give another folder, or delete it"
         ) from error
-    # As the file would give it back.
-    now: Any = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config)))
-    if changed := changed_settings(before, now):
-        raise UserError(
-            f"{path} holds a finished run of another {', '.join(changed)}: give another folder, or delete it"
-        )
+    # As the files would give it back.
+    now: Any = {
+        form: OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(config, resolve=form == AS_RESOLVED)))
+        for form in _FORMS
+    }
+    changes = changed_settings(before, now)
+    if longer and changes and changes.keys() <= set(LENGTH):
+        return None
+    if changes:
+        raise UserError(f"{path} holds a finished run of another configuration: {said(changes)}. {_ELSEWHERE}")
+    if config.test and not tested:
+        return None
     return float(best)
 
 
@@ -169,7 +205,7 @@ def write_status(folder: Path, state: str, **more: Any) -> None:
     try:
         write_json(path, content)
     except UserError:
-        if state == "running":
+        if state == "running" or not path.is_file():
             raise
         # The disk is full, and what was there fills a block that can be written again.
         with path.open("r+") as file:

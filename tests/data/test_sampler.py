@@ -68,3 +68,14 @@ def test_buckets_hold_videos_of_similar_length() -> None:
 def test_fewer_queries_than_processes_are_refused() -> None:
     with pytest.raises(UserError, match="a split of 1 queries cannot be shared by 2 processes"):
         list(BatchSampler([4], 8, False, world=2))
+
+
+def test_buckets_come_in_another_order_each_epoch() -> None:
+    sampler = BatchSampler(lengths=[1 + i % 16 for i in range(64)], size=4, shuffle=True, bucket=True)
+    orders = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        orders.append([sum(1 + i % 16 for i in batch) for batch in sampler])
+    # By the lengths that they hold: which come first, not only which samples of one length stand together.
+    assert orders[0] != orders[1] != orders[2]
+    assert all(order != sorted(order) for order in orders)

@@ -53,6 +53,15 @@ def test_rows_come_back_in_half_precision_with_their_columns(path: Path) -> None
     assert rows["times"].tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
 
 
+def test_every_row_of_a_large_store_is_there(tmp_path: Path) -> None:
+    # More than any block that it is written in.
+    rows = np.arange(70_000, dtype=np.float32)[:, None] % 2048
+    write_store(tmp_path / "store.h5", [("a", {"features": rows[:69_999]}), ("b", {"features": rows[69_999:]})], {})
+    store = Store(tmp_path / "store.h5")
+    assert np.array_equal(store["a"]["features"].numpy(), rows[:69_999].astype(np.float16))
+    assert store["b"]["features"].tolist() == [[69_999 % 2048]]
+
+
 def test_a_store_says_what_made_it(path: Path) -> None:
     assert Store(path).made_by == {
         "features": "made up",

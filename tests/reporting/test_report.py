@@ -166,6 +166,36 @@ def test_the_bootstrap_knows_how_sure_a_mean_is() -> None:
     assert paired_bootstrap(ours + 1, ours).p < 1e-3
 
 
+def test_p_is_the_share_of_draws_on_the_other_side_twice() -> None:
+    # Of two queries the mean of a draw is -1, 1, 1 or 3: a quarter is not above 0.
+    found = paired_bootstrap(np.array([-1.0, 3.0]), np.array([0.0, 0.0]), resamples=20_000)
+    assert found.p == pytest.approx(0.5, abs=0.02)
+    assert (found.mean, found.low, found.high) == (1.0, -1.0, 3.0)
+    # The observed sample counts as a draw.
+    assert paired_bootstrap(np.array([1.0, 3.0]), np.zeros(2), resamples=999).p == pytest.approx(2 / 1000)
+    assert paired_bootstrap(np.array([-1.0, 1.0]), np.zeros(2)).p == 1
+
+
+def test_an_answer_is_held_against_the_annotated_window_that_it_matches_best(tmp_path: Path) -> None:
+    records = [
+        {
+            "query_id": "a",
+            "duration": 10,
+            "windows": [[0, 4], [4, 8], [0, 8]],
+            "predictions": [[4, 7, 0.9], [0, 4, 0.1]],
+        },
+        {"query_id": "b", "duration": 20, "windows": [[5, 6]], "predictions": [[0, 2, 0.5]]},
+    ]
+    file = tmp_path / "test.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    answers = read_answers(file)
+    assert answers.ids == ["a", "b"]
+    assert answers.ious.tolist() == [0.75, 0.0]
+    assert answers.first.tolist() == [[4, 7], [0, 2]]
+    assert answers.truth.tolist() == [[4, 8], [5, 6]]
+    assert answers.duration.tolist() == [10, 20]
+
+
 def test_a_difference_on_one_query_is_not_sure() -> None:
     assert paired_bootstrap(np.array([0.9]), np.array([0.4])).p == 1
 

@@ -181,7 +181,7 @@ def alterations(content: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]
     for key in ("_target_", "_args_", "_partial_", "_recursive_", "_own_"):
         found[f"{key} of the whole"] = (key, content | {key: "os.system"})
     found["a key of the whole with an interpolation"] = ("${name}", content | {"${name}": 1})
-    found["a key of the whole that is a number"] = ("7", {**content, 7: 1})
+    found["a key of the whole that is a number"] = ("a key that is not a string", {**content, 7: 1})
     joined = content | {"name": "$", "seed": "${name}{oc.env:HOME}"}
     found["an interpolation in pieces"] = ("name", joined)
     return found

@@ -11,43 +11,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
 from src.errors import UserError
-from src.runs.trust import conf_folders, require_known
-from tests.compose import CONF, compose
+from src.runs.trust import require_known
+from tests.compose import CONF
 from tests.runs.hostile import VALUES, alterations, composed, within
 
 PROJECT = Path(__file__).parents[2]
-# Groups that a train config has no place for.
-OTHERS = ("baseline", "hydra", "sweep")
-CHOICES = [
-    f"{'+' if file.parent.name in ('experiment', 'recipe') else ''}{file.parent.name}={file.stem}"
-    for file in sorted(CONF.glob("*/*.yaml"))
-    if file.parent.name not in OTHERS
-]
-# What a choice leaves to the user.
-NEEDED = {
-    "narrator=endpoint": ["narrator.name=a", "narrator.model=b", "narrator.url=http://localhost"],
-    "features=hf": ["features.name=a", "features.model=b", "features.dim=3"],
-    "narrator=hf": ["narrator.name=a", "narrator.model=b"],
-}
 CONTENT = composed()
 KEYS = sorted(CONTENT)
-
-
-@pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_of_ours_passes(choice: str) -> None:
-    cfg = compose("folder=.", choice, *NEEDED.get(choice, []), config="train")
-    require_known(OmegaConf.to_container(cfg, resolve=False), "x", conf_folders())
-    if choice != "logger=wandb":  # it asks Hydra where the run folder is
-        require_known(OmegaConf.to_container(cfg, resolve=True), "x", conf_folders())
-
-
-@pytest.mark.parametrize("baseline", [file.stem for file in sorted((CONF / "baseline").glob("*.yaml"))])
-def test_every_baseline_passes(baseline: str) -> None:
-    cfg = compose("folder=.", f"baseline={baseline}", config="evaluate")
-    require_known(OmegaConf.to_container(cfg, resolve=False), "x", conf_folders())
 
 
 def refused(content: Any, *folders: Path) -> str:
@@ -55,19 +27,22 @@ def refused(content: Any, *folders: Path) -> str:
         require_known(content, "stranger.ckpt", [CONF.resolve(), *folders])
     message = str(caught.value)
     assert message.isprintable()
-    assert message.startswith("stranger.ckpt")
+    assert message.startswith("stranger.ckpt ")
+    assert message.endswith("it is not loaded")
     assert len(message) < 400
     return message
 
 
-@pytest.mark.parametrize("key", KEYS)
+# A group that is built, one that is none, a setting of the whole, and a part within a part.
+PLACES = ("predictor", "data", "seed", "metrics")
+
+
 @pytest.mark.parametrize("name", VALUES)
-def test_whatever_conf_does_not_name_is_refused_wherever_it_stands(name: str, key: str) -> None:
-    content = within(CONTENT, key, VALUES[name])
-    message = refused(content)
-    assert f"its configuration has {key}" in message
-    if isinstance(CONTENT[key], dict):
-        assert f"{key}.own" in message
+def test_whatever_conf_does_not_name_is_refused_wherever_it_stands(name: str) -> None:
+    for key in PLACES:
+        content = within(CONTENT, key, VALUES[name])
+        message = refused(content)
+        assert f"{key}.own" in message if isinstance(CONTENT[key], dict) else key in message
 
 
 ALTERED = alterations(CONTENT)
@@ -81,7 +56,7 @@ def test_what_conf_names_is_refused_when_it_is_altered(name: str) -> None:
 
 @pytest.mark.parametrize("content", [None, [], "a", 3, ["_target_"]])
 def test_what_is_no_mapping_is_refused(content: Any) -> None:
-    assert "is no mapping" in refused(content)
+    assert "where a configuration should be" in refused(content)
 
 
 def test_no_stranger_runs_anything(tmp_path: Path) -> None:
@@ -101,7 +76,9 @@ def test_no_stranger_runs_anything(tmp_path: Path) -> None:
 
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text().filter(lambda text: "$" not in text)
-NAMES = st.text().filter(lambda text: "$" not in text and not text.startswith("_") and text != "trust_remote_code")
+NAMES = st.text().filter(
+    lambda text: not set(text) & set("${}[].") and not text.startswith("_") and text != "trust_remote_code"
+)
 
 
 def nested(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -109,6 +86,7 @@ def nested(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(NAMES, inner)
 
 
+@settings(max_examples=30)
 @given(nested(PLAIN))
 def test_plain_settings_always_pass(content: dict[str, Any]) -> None:
     require_known(content, "x", [CONF.resolve()])
@@ -123,7 +101,7 @@ KNOWN = {
 TARGETS = st.one_of(st.text(), st.from_regex(r"[a-z]+(\.[a-z_]+){1,3}", fullmatch=True), st.integers(), st.none())
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(st.data(), st.lists(NAMES | st.sampled_from(KEYS), min_size=1, max_size=5), TARGETS)
 def test_a_target_that_conf_does_not_name_is_always_refused(data: st.DataObject, path: list[str], target: Any) -> None:
     if target in KNOWN:
@@ -145,13 +123,13 @@ def test_a_target_of_ours_passes_in_its_group_only(group: str, target: str) -> N
 def test_a_folder_of_the_users_own_allows_what_it_names(tmp_path: Path) -> None:
     (tmp_path / "merger").mkdir()
     (tmp_path / "merger" / "own.yaml").write_text(
-        "name: own\nnetwork:\n  _target_: own.Merger\n  _partial_: true\n  _args_: [1, 2]\n  home: ${oc.env:OWN}\n"
+        "name: own\nnetwork:\n  _target_: own.Merger\n  _partial_: true\n  home: ${oc.env:OWN}\n"
     )
-    network = {"_target_": "own.Merger", "_partial_": True, "_args_": [1, 2], "home": "${oc.env:OWN}"}
+    network = {"_target_": "own.Merger", "_partial_": True, "home": "${oc.env:OWN}"}
     require_known({"merger": {"network": network}}, "x", [CONF.resolve(), tmp_path])
     assert "merger.network" in refused({"merger": {"network": network}})
     assert "match.network._target_" in refused({"match": {"network": network}}, tmp_path)
-    assert "merger.network._target_" in refused({"merger": {"network": network | {"_args_": [1, 3]}}}, tmp_path)
+    assert "merger.network._target_" in refused({"merger": {"network": network | {"_args_": [1]}}}, tmp_path)
     assert "merger.network._target_" in refused({"merger": {"network": network | {"_partial_": False}}}, tmp_path)
 
 

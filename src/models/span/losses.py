@@ -21,7 +21,7 @@ def threshold(progress: float) -> float:
     """τ, the IoU a candidate must reach: falls from 1 to 0.5 over training, half-way at the middle.
 
     Args:
-        progress: epoch / number of epochs, in [0, 1).
+        progress: the share of training that is done, in [0, 1).
     """
     return 0.5 + 0.5 * (1 - 1 / (1 + math.exp(-(progress - 0.5) / 0.05)))
 

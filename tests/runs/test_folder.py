@@ -1,0 +1,125 @@
+"""What a run folder and a checkpoint are trusted with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from src.errors import UserError
+from src.runs.checkpoints import require_same_run
+from src.runs.configuration import changed_settings, configuration
+from src.runs.folder import RunFolder, finished_value
+from tests.compose import compose
+
+PROJECT = Path(__file__).parents[2]
+
+
+def config(folder: Path, *overrides: str) -> DictConfig:
+    return compose(f"folder={folder}", *overrides, config="train")
+
+
+def finish(folder: Path, *overrides: str) -> None:
+    with RunFolder(folder, config(folder, *overrides)) as run:
+        run.metrics({"best/val/mIoU": 12.5})
+
+
+def test_a_finished_run_is_known_by_all_of_its_settings(tmp_path: Path) -> None:
+    finish(tmp_path)
+    assert finished_value(tmp_path, config(tmp_path), longer=False) == 12.5
+    for override, changed in (
+        ("seed=1", "seed is 0 there and 1 here"),
+        ("match=cosine", "match.name is none there and cosine here"),
+        ("optimizer.lr=0.1", "optimizer.lr is 0.0005 there and 0.1 here"),
+        ("+optimizer.foreach=true", "optimizer.foreach is None there and True here"),
+        ("+callbacks.own={_target_: own}", "callbacks.own._target_ is None there and own here"),
+        ("+own=1", "own is None there and 1 here"),
+    ):
+        with pytest.raises(UserError) as caught:
+            finished_value(tmp_path, config(tmp_path, override), longer=False)
+        assert f"finished run of another configuration: {changed}" in str(caught.value)
+
+
+def test_a_setting_that_is_gone_is_a_change_too() -> None:
+    def both(**content: Any) -> dict[str, Any]:
+        return {"composed": content, "resolved": content}
+
+    assert changed_settings(both(a=1, own=2), both(a=1)) == {"own": (2, None)}
+    assert changed_settings(both(a=1), both(a=1, own=2)) == {"own": (None, 2)}
+    assert changed_settings(both(a=1, paths={"data": "x"}), both(a=1, paths={"data": "y"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("match=cosine", "match.name is none there and cosine here"),
+        ("paragraph=none", "paragraph.name is query there and none here"),
+        ("paragraph.network.alpha=0.1", "paragraph.network.alpha is"),
+        ("features=vgg", "features.dim is 1024 there and 4096 here"),
+        ("predictor.network.heads=4", "predictor.network.heads is 8 there and 4 here"),
+        ("+merger.network.own=1", "merger.network.own is None there and 1 here"),
+    ],
+)
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, override: str, expected: str) -> None:
+    checkpoint: dict[str, Any] = {"configuration": configuration(config(tmp_path))}
+    require_same_run(checkpoint, config(tmp_path, "trainer.max_epochs=3", "paths.data=/x"), Path("x.ckpt"))
+    with pytest.raises(UserError) as caught:
+        require_same_run(checkpoint, config(tmp_path, override), Path("x.ckpt"))
+    assert expected in str(caught.value)
+
+
+def test_a_failure_keeps_its_reason_and_a_run_its_settings(tmp_path: Path) -> None:
+    def status() -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((tmp_path / "status.json").read_text())
+        return content
+
+    run = RunFolder(tmp_path, config(tmp_path))
+    run.__enter__()
+    assert status()["state"] == "running"
+    run.__exit__(UserError, UserError("no features"), None)
+    assert (status()["state"], status()["reason"]) == ("failed", "no features")
+    run.__exit__(ValueError, ValueError("a defect"), None)
+    assert status()["reason"] == "ValueError: a defect"
+    finish(tmp_path)
+    assert status()["state"] == "finished"
+    resolved, composed = (OmegaConf.load(tmp_path / name) for name in ("config.yaml", "composed.yaml"))
+    assert resolved.folder == composed.folder == str(tmp_path)
+    assert "${" not in (tmp_path / "config.yaml").read_text()
+    assert "${paths.stores}" in (tmp_path / "composed.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "status.json", "predictions.jsonl", "network.ckpt"])
+def test_a_full_disk_keeps_the_file_that_was_there(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text("what was there")
+    code = f"""
+import resource, signal
+from pathlib import Path
+from types import SimpleNamespace
+import torch
+from src.data.records import Moment
+from src.runs.checkpoints import write_network
+from src.runs.folder import write_json
+from src.runs.predictions import Prediction, write_predictions
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+file = Path({str(file)!r})
+if file.suffix == ".json":
+    write_json(file, list(range(1000)))
+elif file.suffix == ".jsonl":
+    moments = [Moment(str(i), "v", "a query", ((0.0, 1.0),), 2.0) for i in range(100)]
+    write_predictions(file, [Prediction(str(i), ((0.0, 1.0, 1.0),)) for i in range(100)], moments, "test")
+else:
+    network = torch.nn.Linear(100, 100)
+    network.progress = 1.0
+    write_network(file, network, {{}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert file.read_text() == "what was there"

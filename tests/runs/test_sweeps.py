@@ -1,0 +1,134 @@
+"""The jobs of a multirun: each has a folder of its own, all are counted, and any can be named on a command line."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.command import quoted
+from src.commands.prepare import make_stores
+from src.runs.sweeps import short_name
+from tests.compose import compose
+from tests.runs.interrupted import at, command, differences, stopped
+from tests.synthetic import write_small
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    few = write_small(tmp_path_factory.mktemp("small"), videos=4, queries=2, dim=8)
+    parts = [
+        "merger=none",
+        "paragraph=none",
+        "data.tests=[test_iid]",
+        "trainer.max_epochs=1",
+    ]
+    make_stores(compose("+experiment=charades_cd_i3d", *few, *parts[:3], config="prepare"))
+    return [*few, *parts]
+
+
+def multirun(log: Path, *arguments: str, passed: object = lambda _: None) -> tuple[int, str]:
+    """Run `python -m src.train -m` with these arguments; its status and what it printed."""
+    status = stopped(command("-m", *arguments), passed, log)  # type: ignore[arg-type]
+    return status, log.read_text()
+
+
+def jobs(place: Path) -> list[str]:
+    return sorted(str(path.parent.relative_to(place)) for path in place.rglob("status.json"))
+
+
+def test_a_multirun_does_not_write_into_one_run(small: list[str], tmp_path: Path) -> None:
+    status, said = multirun(
+        tmp_path / "log", *small, f"hydra.sweep.dir={tmp_path}/s", "seed=0,1", f"ckpt_path={tmp_path}/r"
+    )
+    assert status == 1
+    assert "error: ckpt_path names one run, and a multirun has many" in said
+    assert not (tmp_path / "s").exists()
+
+
+def test_every_job_is_counted_wherever_its_folder_is(small: list[str], tmp_path: Path) -> None:
+    both = "+experiment=charades_cd_i3d,anet_i3d"
+    kept = [each for each in small if not each.startswith("data.")]
+    status, said = multirun(tmp_path / "log", *kept, both, f"paths.outputs={tmp_path}", "trainer=debug,cpu", "seed=0")
+    assert status == 1
+    assert "2 of 4 jobs finished" in said
+    assert said.count("no annotation file") >= 2
+    names = [
+        f"{name}/seed=0,trainer={trainer}" for name in ("anet_i3d", "charades_cd_i3d") for trainer in ("cpu", "debug")
+    ]
+    assert jobs(tmp_path / "sweeps") == names
+    assert not list(tmp_path.rglob(".jobs"))
+
+
+def test_a_job_is_named_by_what_tells_it_apart(small: list[str], tmp_path: Path) -> None:
+    dozen = ["optimizer.lr=0.001", "predictor.network.dropout=0.1", "loader.batch_size=4", "top=5"]
+    long = "name=" + "x" * 300
+    status, said = multirun(
+        tmp_path / "log",
+        *small,
+        *dozen,
+        long,
+        "+experiment=charades_cd_i3d",
+        f"hydra.sweep.dir={tmp_path}/s",
+        "seed=0,1",
+    )
+    assert status == 0, said
+    assert jobs(tmp_path / "s") == ["seed=0", "seed=1"]
+
+
+def test_the_name_of_a_long_value_is_cut_and_unique(small: list[str], tmp_path: Path) -> None:
+    names = ",".join("n" * 300 + end for end in "ab")
+    status, said = multirun(
+        tmp_path / "log", *small, "+experiment=charades_cd_i3d", f"hydra.sweep.dir={tmp_path}/s", f"+tag={names}"
+    )
+    assert status == 0, said
+    first, second = jobs(tmp_path / "s")
+    assert first != second
+    assert len(first) == len(second) == 200
+
+
+def test_a_sweep_that_is_asked_to_end_begins_no_other_job_and_goes_on_later(small: list[str], tmp_path: Path) -> None:
+    run = [*small, "+experiment=charades_cd_i3d", "seed=0,1"]
+    here, there = (f"hydra.sweep.dir={tmp_path}/{name}" for name in ("here", "there"))
+    assert multirun(tmp_path / "log", *run, there)[0] == 0
+    for point in ("after step", "before test step", "before fit"):
+        status, said = multirun(tmp_path / "log", *run, here, passed=at(point, signal.SIGTERM))
+        assert status != 0
+        assert "jobs finished" not in said
+        assert not (tmp_path / "here" / "seed=1").exists() or point == "before fit"
+    status, said = multirun(tmp_path / "log", *run, here)
+    assert status == 0, said
+    for job in ("seed=0", "seed=1"):
+        assert differences(tmp_path / "here" / job, tmp_path / "there" / job) == []
+
+
+def test_a_folder_of_a_sweep_can_be_named_on_the_command_line(small: list[str], tmp_path: Path) -> None:
+    run = ["+experiment=charades_cd_i3d", *small, f"hydra.run.dir={tmp_path}/merger=none,seed=0"]
+    assert stopped(command(*run), lambda _: None, tmp_path / "log") == 1
+    folder = tmp_path / "merger=none,seed=0"
+    folder.mkdir()
+    assert stopped(command(*run), lambda _: None, tmp_path / "log") == 0, (tmp_path / "log").read_text()
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    # What does not exist is taken as it is written, and the error says how to write it.
+    assert stopped(command("ckpt_path=/none/a=1,b=2"), lambda _: None, tmp_path / "log") == 1
+    said = (tmp_path / "log").read_text()
+    assert "needs quotes of its own" in said
+    assert "Traceback" not in said
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"])).filter(lambda text: "$" not in text))
+def test_a_quoted_value_is_taken_literally(text: str) -> None:
+    assert OverridesParser.create().parse_override(f"key={quoted(text)}").value() == text
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_names_stay_apart_and_fit_a_file_system(one: str, other: str) -> None:
+    short = short_name(one)
+    assert all(len(part.encode()) <= 200 for part in short.split("/"))
+    assert (short == short_name(other)) == (one == other)
+    assert short == one or any(len(part.encode()) > 200 for part in one.split("/"))

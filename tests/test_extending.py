@@ -1,0 +1,81 @@
+"""The examples of docs/adding.md: a merger, a predictor, a training method and a metric in a package of the user's."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.commands.prepare import make_stores
+from tests.compose import compose
+from tests.synthetic import write_small
+
+PROJECT = Path(__file__).parents[1]
+PAGE = (PROJECT / "docs" / "adding.md").read_text()
+EXAMPLE = re.compile(r"^`(mine/\S+)`\n\n```\w+\n(.*?)```$", re.MULTILINE | re.DOTALL)
+
+
+def run(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command of a user who works in `place`."""
+    environment = os.environ | {"PYTHONPATH": f"{PROJECT}{os.pathsep}{place}", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=place, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the examples in it."""
+    place = tmp_path_factory.mktemp("place")
+    for name, text in EXAMPLE.findall(PAGE):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
+    return place
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path) -> Path:
+    """The folder of a run by the documented command, on a small data set."""
+    small = [each for each in write_small(place / "data") if "predictor.network.heads" not in each]
+    (command,) = re.findall(r"^    python -m (src\.train --config-dir .*)$", PAGE, re.MULTILINE)
+    make_stores(compose("+experiment=charades_cd_i3d", *small, config="prepare"))
+    done = run(place, *command.split(), *small, f"hydra.run.dir={place}/run")
+    assert done.returncode == 0, done.stderr
+    return place / "run"
+
+
+def test_each_is_one_file_and_one_config() -> None:
+    names = [name for name, _ in EXAMPLE.findall(PAGE)]
+    assert len(names) == 8
+    assert [Path(name).stem for name in names[::2]] == [Path(name).stem for name in names[1::2]]
+
+
+def test_they_train_together_and_are_measured(trained: Path) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text())
+    for split in ("test_iid", "test_ood"):
+        assert 0 <= metrics[f"test/{split}/S@1s"] <= metrics[f"test/{split}/S@3s"] <= 100
+        assert f"test/{split}/R1@0.5" in metrics
+    logged = (trained / "metrics" / "version_0" / "metrics.csv").read_text().splitlines()[0]
+    assert {"train/inside", "train/masked_inside", "train/edges", "val/S@3s"} <= set(logged.split(","))
+
+
+def test_their_checkpoint_is_evaluated_where_their_configs_are_and_nowhere_else(place: Path, trained: Path) -> None:
+    paths = [f"paths.{name}={place}/data/{name}" for name in ("features", "stores", "outputs")]
+    words = [f"checkpoint={trained}", f"paths.data={place}/data", *paths, "trainer=cpu", "split=test_ood"]
+    mine = ["--config-dir", "mine/conf", "metrics=starts", "hydra.run.dir=again"]
+    known = run(place, "src.evaluate", *mine, *words)
+    assert known.returncode == 0, known.stderr
+    before = json.loads((trained / "metrics.json").read_text())
+    after = json.loads((place / "again" / "metrics.json").read_text())
+    assert after
+    assert after == {name: before[name] for name in after}
+    stranger = run(place, "src.evaluate", *words)
+    assert stranger.returncode == 1
+    (line,) = stranger.stderr.strip().splitlines()
+    assert "=mine." in line
+    assert "which conf/ of this installation does not" in line
