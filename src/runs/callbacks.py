@@ -95,9 +95,10 @@ class WholeCheckpoints(TorchCheckpointIO):
             temporary.replace(path)
         except (OSError, RuntimeError) as error:
             temporary.unlink(missing_ok=True)
+            why = why_full(error) or reason(error)
             raise UserError(
-                f"{path} cannot be written ({why_full(error) or reason(error)}): what was kept before is as it was; make room, and the "
-                "same command goes on from there"
+                f"{path} cannot be written ({why}): what was kept before is as it was; make room, and the same command "
+                "goes on from there"
             ) from error
 
 
