@@ -97,7 +97,7 @@ SLIPS = {
     ],
     "report": ["runs=5", "runs=folder", "examples=-1", "examples=x", "columns=mIoU", "labels=[3]", "title=[a]"],
     "playroom": ["size=0", "size=x", "seed=-1", "workers=-1"],
-    "wandb_view": ["by=merger", "metrics=[]", "project=3"],
+    "wandb_view": ["by=merger", "project=3"],
 }
 CASES = [(command, slip) for command, slips in SLIPS.items() for slip in slips]
 
