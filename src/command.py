@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from src.arguments import as_meant
 from src.errors import UserError
 from src.files import why_full, writing
 
@@ -97,8 +97,8 @@ def run(main: Callable[[], object]) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # A log that cannot be written is no reason to print a traceback a line: the run ends of its own files.
     logging.raiseExceptions = False
-    sys.argv[1:] = map(_taken_literally, sys.argv[1:])
     try:
+        sys.argv[1:] = as_meant(sys.argv[1:])
         main()
     except SystemExit:
         if {"--help", "-h"} & {*sys.argv}:
@@ -110,9 +110,12 @@ def run(main: Callable[[], object]) -> None:
         print("stopped by Ctrl-C", file=sys.stderr)
         sys.exit(130)
     except OverrideParseException as error:
-        hint = "a value with one of ,=(){}[] or a space needs quotes of its own: 'checkpoint=\"a=1,b=2\"'"
-        print(f"error: {' '.join(str(error).split())} ({hint})", file=sys.stderr)
-        sys.exit(1)
+        _exit(
+            UserError(
+                f"{error.override} cannot be understood: a value with any of ( ) , = [ ] {{ }} : ' in it needs quotes "
+                "within quotes, as in \"name='a (b)'\""
+            )
+        )
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _exit(error)
     except OSError as error:
@@ -122,20 +125,6 @@ def run(main: Callable[[], object]) -> None:
         _exit(
             UserError(f"{error.filename or 'the run folder'} cannot be written ({why}): make room, then run it again")
         )
-
-
-def quoted(value: str) -> str:
-    """A value as Hydra's override grammar takes it literally."""
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
-    return f"'{escaped}'"
-
-
-def _taken_literally(argument: str) -> str:
-    """An argument whose value is an existing path, as a sweep's folders are, which Hydra would take apart."""
-    key, equals, value = argument.partition("=")
-    if equals and re.search(r"[,=(){}\[\]\s]", value) and os.path.exists(value):
-        return f"{key}={quoted(value)}"
-    return argument
 
 
 def _exit(error: Exception) -> NoReturn:

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -235,8 +236,8 @@ def shown(value: Any, most: int = 80) -> str:
 def _unique(pairs: list[tuple[str, Any]], where: Path | str) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        times = Counter(key for key, _ in pairs)
+        twice = next(key for key in times if times[key] > 1)
         raise UserError(f"{where}: key {shown(twice)} stands twice in one object")
     return record
 

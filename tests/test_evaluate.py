@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from src.build import Parts
@@ -14,6 +15,7 @@ from src.data.splits import load_split
 from src.errors import UserError
 from src.runs.predictions import Prediction, read_predictions, write_predictions
 from tests.compose import compose
+from tests.memory import peak_memory
 from tests.synthetic import write_charades_cd, write_small
 
 
@@ -117,6 +119,54 @@ def test_activitynet_and_qvhighlights_forms_are_read(tmp_path: Path) -> None:
     assert answers[0] == Prediction("a", ((1.0, 4.0, 0.7), (0.0, 2.0, 0.1)), (0.5,))
 
 
+def test_windows_take_little_memory(tmp_path: Path) -> None:
+    queries = 4000
+    records = {
+        f"V{i}": {"sentences": ["a person sits"], "timestamps": [[1.0, 5.5]], "video_duration": 30.0}
+        for i in range(queries)
+    }
+    (tmp_path / "charades_cd").mkdir()
+    (tmp_path / "charades_cd" / "charades_test_ood.json").write_text(json.dumps(records))
+    cfg = compose(f"paths.data={tmp_path}", "data=charades_cd", config="evaluate")
+    ids = [moment.query_id for moment in load_split(cfg.data, "test_ood").moments]
+    peaks, sizes = [], []
+    for count in (10, 100):  # average precision takes the first ten
+        starts, scores = np.random.default_rng(0).uniform(0, 15, (2, queries, count)).tolist()
+        file = tmp_path / f"{count}.jsonl"
+        with file.open("w") as lines:
+            for query_id, *row in zip(ids, starts, scores, strict=True):
+                windows = [[start, start + 7.5, score] for start, score in zip(*row, strict=True)]
+                lines.write(line(query_id, windows) + "\n")
+        del starts, scores
+        given = (f"predictions={file}", "split=test_ood")
+        peaks.append(peak_memory(lambda: evaluated(tmp_path, tmp_path / "run", *given)))  # noqa: B023
+        sizes.append(file.stat().st_size)
+    assert peaks[1] - peaks[0] < (sizes[1] - sizes[0]) / 2
+
+
+def test_a_score_does_not_depend_on_how_many_are_scored_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    moments = [Moment(str(i), "v", "q", ((3.0, 3.5 + i % 9),), 30.0) for i in range(60)]
+    answers = [
+        Prediction(str(i), [(start, start + 4, 1 / (1 + rank)) for rank, start in enumerate(random.uniform(0, 9, 8))])
+        for i in range(60)
+    ]
+    parts = Parts(compose("data=charades_cd", config="evaluate"))
+    found = []
+    for at_once in (7, 1000):
+        monkeypatch.setattr("src.commands.evaluate._SCORED", at_once)
+        found.append(score(moments, answers, parts.metrics("test", moments)))
+    assert found[0] == pytest.approx(found[1], rel=1e-12)
+
+
+def test_predictions_are_written_in_as_many_digits_as_tell(tmp_path: Path) -> None:
+    answer = Prediction("a", [(1 / 3, 20 / 3, 2e-5 / 3), (0.0, 1.0, 1e-6 / 3)], [1 / 3])
+    write_predictions(tmp_path / "p.jsonl", [answer], MOMENTS[:1], "test")
+    record = json.loads((tmp_path / "p.jsonl").read_text())
+    assert record["predictions"] == [[0.3333, 6.6667, 6.66667e-06], [0.0, 1.0, 3.33333e-07]]
+    assert record["saliency"] == [0.333333]
+
+
 def line(query_id: str, windows: object) -> str:
     return json.dumps({"query_id": query_id, "predictions": windows})
 
@@ -135,6 +185,7 @@ GOOD = [line(moment.query_id, [[0, 1, 1]]) for moment in MOMENTS]
         ([*GOOD[:2], line("c", [[3, 1]])], "ends before it starts"),
         ([*GOOD[:2], line("c", [[None, 1]])], "is not [start, end]"),
         (['{"windows": 3}'], "needs query_id"),
+        ([GOOD[0][:-1] + ', "saliency": [1, "high"]}'], "line 1: its saliency is no list of numbers"),
         (['{"results": {"v1": []}}'], "video v1: 0 predictions for 2 queries"),
         (['{"results": {"v2": [{"sentence": "he jumps", "timestamp": [0, 1]}]}}'], "'he jumps' where the query is"),
     ],

@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, str] = {
     "moments": "",
     "tables": "",
     "files": "errors",
+    "arguments": "errors",
     "text": "errors",
     "settings": "errors",
     "videos": "errors files",
@@ -25,15 +26,15 @@ MAY_IMPORT: dict[str, str] = {
     "metrics": "moments tables data",
     "models": "errors moments data metrics",
     "narrators": "errors tables files text videos data",
-    "runs": "errors places moments files data models",
+    "runs": "errors places moments files arguments data models",
     "build": "errors places text data metrics models",
-    "training": "metrics models",
+    "training": "metrics models runs",
     "baselines": "errors moments data runs",
     "retrieval": "errors moments settings videos data features narrators runs build",
     "reporting": "errors places tables files videos data runs",
     "playroom": "errors videos narrators",
-    "command": "errors files settings runs",
-    "commands": "errors places videos data features metrics models narrators runs build training baselines "
+    "command": "errors files arguments settings runs",
+    "commands": "errors places files videos data features metrics models narrators runs build training baselines "
     "retrieval reporting playroom",
 }
 

@@ -22,7 +22,7 @@ from src.commands.train import train
 from src.errors import UserError
 from tests.compose import compose
 from tests.synthetic import write_small
-from tests.wandb_file import RecordedRun, read_run
+from tests.wandb_file import RecordedRun, read_run, records
 
 PROJECT = Path(__file__).parents[1]
 SPLITS = ("test_iid", "test_ood")
@@ -35,6 +35,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     overrides = ["+experiment=charades_cd_i3d", *write_small(tmp_path_factory.mktemp("small"))]
     make_stores(compose(*overrides, config="prepare"))
     return overrides
+
+
+SECRETS = {"WANDB_API_KEY": 5 * "5ec2e7ab", "OPENAI_API_KEY": "sk-secret-0123456789", "HF_TOKEN": "hf_secretsecret01"}
 
 
 def command(module: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -60,10 +63,22 @@ def swept(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("sweep")
     jobs = ["+sweep=alpha", "paragraph.network.alpha=0.5", "seed=0", "optimizer.lr=1e30,1e-3", *DIVERGES[1:]]
     named = [f"hydra.sweep.dir={place}", "hydra.sweep.subdir=${optimizer.lr}"]
-    done = command("src.train", "-m", *small, *jobs, *named, "logger=wandb", WANDB_MODE="offline")
+    done = command("src.train", "-m", *small, *jobs, *named, "logger=wandb", WANDB_MODE="offline", **SECRETS)
     assert "1 of 2 jobs finished" in done.stdout, done.stderr
     assert done.returncode == 1
     return place
+
+
+def test_no_secret_of_the_environment_is_in_any_file(swept: Path) -> None:
+    """The run folders with all that is in them, and wandb's own records, which may be parted between blocks."""
+    files = [path for path in swept.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in files)
+    for path in files:
+        content = path.read_bytes()
+        if path.suffix == ".wandb":
+            content += b"".join(record.SerializeToString() for record in records(path))
+        for name, secret in SECRETS.items():
+            assert secret.encode() not in content, (path, name)
 
 
 def test_each_job_of_a_multirun_is_a_run_of_its_own_with_its_own_end(swept: Path) -> None:

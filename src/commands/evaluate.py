@@ -24,6 +24,8 @@ from src.runs.predictions import Prediction, read_predictions, to_ranked, write_
 from src.training import build_trainer, test
 
 _BATCH = 64
+_SCORED = 4096
+"""Queries scored at a time: what average precision makes of their windows is many times as large as these."""
 
 
 def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -65,7 +67,9 @@ def score(moments: Sequence[Moment], predictions: Sequence[Prediction], metrics:
         predictions: The answer to each of them, in the same order.
         metrics: Of the split; nothing else has been added to them.
     """
-    metrics.update(to_ranked(predictions), GroundTruth.of(moments))
+    for start in range(0, len(moments), _SCORED):
+        part = slice(start, start + _SCORED)
+        metrics.update(to_ranked(predictions[part]), GroundTruth.of(moments[part]))
     return {name: float(value) for name, value in metrics.compute().items()}
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from src.data.records import Narratives
 from src.data.splits import load_split, split_names
-from src.errors import UserError
+from src.errors import UserError, printable
+from src.files import parse_json, whole
 from src.narrators.build import build_narrator
 from src.narrators.cluster import cluster_outcomes
 from src.narrators.journal import Journal, failures_file
@@ -22,6 +25,8 @@ from src.narrators.shards import merge, parse_shard
 from src.places import Places
 from src.videos.collection import Item, collect
 
+# Videos in a row with which a narrator fails before the run ends: before the first one that it narrates, and after.
+_FIRST_FAILURES, _FAILURES = 3, 20
 _log = logging.getLogger(__name__)
 
 
@@ -43,11 +48,11 @@ def narrate(cfg: DictConfig) -> None:
         shard = parse_shard(cfg.shard, cfg.shards)
         items, output = shard.items(items), shard.file(output)
     reading = Reading(**cfg.frames)
-    with Journal(output, narrator.writer(reading), cfg.retry_failed) as journal:
+    with Journal(output, narrator.writer(reading), cfg.retry_failed, items) as journal:
         todo = [item for item in items if item.video not in journal.done and item.video not in journal.failed]
         if len(todo) < len(items):
             _log.info("%d of %d videos are done or have failed before", len(items) - len(todo), len(items))
-        _write(_outcomes(cfg, narrator, todo, reading), len(todo), journal)
+        _write(_unless_all_fail(_outcomes(cfg, narrator, todo, reading)), len(todo), journal)
         failed = {item.video: journal.failed[item.video] for item in items if item.video in journal.failed}
         _log.info("%s: narratives of %d videos", journal.path, len(journal.done))
     _raise_if_any(failed, len(items), output)
@@ -75,7 +80,7 @@ def _outcomes(cfg: DictConfig, narrator: Narrator, items: list[Item], reading: R
 
 def _merge(cfg: DictConfig) -> None:
     patterns = [cfg.merge] if isinstance(cfg.merge, str) else list(cfg.merge)
-    videos = _data_videos(cfg) or {item.video for item in collect(_place(cfg), None)}
+    videos = _data_videos(cfg) or {item.video for item in collect(_place(cfg), None, cfg.ids)}
     output = output_file(cfg)
     failed = merge(patterns, output, videos)
     _log.info("%s: narratives of %d videos", output, len(videos) - len(failed))
@@ -95,14 +100,14 @@ def collection(cfg: DictConfig, narrator: Narrator) -> list[Item]:
     """The videos that the config names, in order of their ids."""
     wanted = _data_videos(cfg)
     if narrator.videos is None:
-        return collect(_place(cfg), wanted)
+        return collect(_place(cfg), wanted, cfg.ids)
     return [Item(video, None) for video in sorted(wanted or narrator.videos)]
 
 
 def _place(cfg: DictConfig) -> Path:
     if cfg.videos is None:
         raise UserError("say where the videos are: videos=FOLDER, a video file, or a .txt with a path a line")
-    return Path(cfg.videos)
+    return Path(str(cfg.videos))
 
 
 def _data_videos(cfg: DictConfig) -> set[str] | None:
@@ -115,12 +120,61 @@ def _data_videos(cfg: DictConfig) -> set[str] | None:
 def output_file(cfg: DictConfig) -> Path:
     """Where the narratives go: `output`, else a place named after the data set's videos or the folder of videos."""
     if cfg.output is not None:
-        return Path(cfg.output)
+        return Path(str(cfg.output))
     if cfg.get("data") is not None:
         return Places(cfg).narratives
     if cfg.videos is None:
         raise UserError("say where to write: output=FILE, or data=NAME for the place of that data set's narratives")
-    return Places(cfg).narratives_of(Path(cfg.videos).resolve().stem)
+    videos = Path(str(cfg.videos)).resolve()
+    output = Places(cfg).narratives_of(videos.name if videos.is_dir() else videos.stem)
+    _claim(output.parent / "collection.json", videos)
+    return output
+
+
+def _claim(claim: Path, videos: Path) -> None:
+    """Keep which videos a folder of narratives is of, so that others of that name are told apart.
+
+    Raises:
+        UserError: It is of others.
+    """
+    if claim.is_file():
+        there = parse_json(claim.read_bytes(), claim)
+        if there != {"videos": printable(str(videos))}:
+            raise UserError(
+                f"{claim.parent} has the narratives of {there.get('videos') if isinstance(there, dict) else there}, "
+                f"not of {videos}: give output=FILE for these"
+            )
+        return
+    with whole(claim) as temporary:
+        temporary.write_text(
+            json.dumps({"videos": printable(str(videos))}, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+
+
+def _unless_all_fail(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    """The outcomes, but none of many failures in a row: what the narrator cannot do with any video is a mistake of the
+    settings or a trouble of its own, and no reason to give up every video.
+
+    Raises:
+        UserError: The first videos have all failed, or many in a row, because of the narrator.
+    """
+    failures: list[Failure] = []
+    limit = _FIRST_FAILURES
+    for outcome in outcomes:
+        if isinstance(outcome, Failure) and not outcome.of_file:
+            failures.append(outcome)
+            if len(failures) == limit:
+                raise UserError(
+                    f"the narrator failed with {limit} videos in a row, such as {outcome.video}: {outcome.reason}. "
+                    "They do not count as failed: run this again once that is mended"
+                )
+            continue
+        if isinstance(outcome, Narratives):
+            limit = _FAILURES
+            yield from failures
+            failures.clear()
+        yield outcome
+    yield from failures
 
 
 def _write(outcomes: Iterable[Outcome], total: int, journal: Journal) -> None:

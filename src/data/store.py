@@ -1,16 +1,19 @@
-"""The store: named rows of features in one HDF5 file, memory-mapped.
+"""The store: named rows of features in one HDF5 file, read a key at a time.
 
 Layout: `keys` (K,) text; `offsets` (K + 1,), key k owns rows offsets[k] to offsets[k + 1]; one contiguous dataset a
 column, `features` (N, dim) float16 among them; the attribute `made_by`, JSON, says what made it.
+Where few rows recur, as the vectors of words do, each stands once in the datasets of the group `table`, and the only
+column is `row` (N,), which of them each is.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import mmap
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from io import FileIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, NamedTuple
@@ -20,32 +23,38 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import trange
+from tqdm import tqdm
 
 from src.errors import UserError, reason
 from src.files import is_text, parse_json, require_file, whole
 
 FEATURES = "features"
+ROW = "row"
 LARGEST = float(np.finfo(np.float16).max)
 """The largest feature that a store can hold."""
 
 _FORMAT = "tea-store-1"
 _HEADER = ("keys", "offsets")
-# Pages that are mapped count as this process's memory: they are given back once so many bytes have been read.
-_MAPPED_BYTES = 16 << 20
+_TABLE = "table"
+_BLOCK = 4 << 20
+"""Bytes of a column that are copied at a time."""
+
 _log = logging.getLogger(__name__)
 
 Columns = Mapping[str, NDArray[Any]]
 
 
-def write_store(path: Path, rows: Iterable[tuple[str, Columns]], made_by: Mapping[str, Any]) -> None:
+def write_store(
+    path: Path, rows: Iterable[tuple[str, Columns]], made_by: Mapping[str, Any], table: Columns | None = None
+) -> None:
     """Write a store, one key at a time, whole or not at all.
 
     Args:
         path: The store's file; its folder is made.
         rows: The (key, columns) of the store: `features` (n, dim), n >= 1, and any further columns of n rows, the same
-            for every key.
+            for every key. With a table `row` (n,) alone: the rows of the table that the key has.
         made_by: What made the store: source and settings, as JSON can say them. Sizes and the format are added.
+        table: Rows that recur, each once: `features` (V, dim), and any further columns of V rows.
 
     Raises:
         UserError: Features that are not finite, too large for half precision, or of another size than the first; a key
@@ -58,7 +67,10 @@ def write_store(path: Path, rows: Iterable[tuple[str, Columns]], made_by: Mappin
                 spool.add(key, columns)
         if not spool.counts:
             raise UserError(f"there is nothing to store in {path}: no video or text was given")
-        spool.write(temporary, made_by)
+        if table is not None:
+            check_values(table[FEATURES], f"the table of {path}")
+            table = {**table, FEATURES: table[FEATURES].astype(np.float16)}
+        spool.write(temporary, made_by, table)
 
 
 class _Spool:
@@ -83,19 +95,23 @@ class _Spool:
             raise UserError(f"{key!a} holds what is no character: {self.target} cannot store it")
         if key in self.counts:
             raise UserError(f"{key!r} is given twice to {self.target}")
-        features = columns[FEATURES]
-        self._check(key, features)
-        stored = {**columns, FEATURES: features.astype(np.float16)}
+        stored = dict(columns)
+        if FEATURES in columns:
+            self._check(key, columns[FEATURES])
+            stored[FEATURES] = columns[FEATURES].astype(np.float16)
+        count = len(next(iter(stored.values())))
+        if count == 0:
+            raise UserError(f"{key!r}, for {self.target}: it has no rows")
         if not self._files:
             for name, values in stored.items():
                 self._kinds[name] = values.dtype, values.shape[1:]
                 self._files[name] = self._stack.enter_context((self.folder / name).open("wb"))
         for name, (dtype, shape) in self._kinds.items():
             values = stored[name]
-            if values.dtype != dtype or values.shape != (len(features), *shape):
+            if values.dtype != dtype or values.shape != (count, *shape):
                 raise ValueError(f"{key}: column {name} is {values.dtype} {values.shape}, not {dtype} (n, *{shape})")
             np.ascontiguousarray(values).tofile(self._files[name])
-        self.counts[key] = len(features)
+        self.counts[key] = count
 
     def _check(self, key: str, features: NDArray[Any]) -> None:
         where = f"{key!r}, for {self.target}"
@@ -106,20 +122,32 @@ class _Spool:
             raise UserError(f"{where}: features of size {features.shape[1]}, those before it have {dim}")
         check_values(features, where)
 
-    def write(self, path: Path, made_by: Mapping[str, Any]) -> None:
+    def write(self, path: Path, made_by: Mapping[str, Any], table: Columns | None) -> None:
         offsets = np.cumsum([0, *self.counts.values()], dtype=np.int64)
         rows = int(offsets[-1])
         with h5py.File(path, "w") as file:
             for name, (dtype, shape) in self._kinds.items():
                 dataset = file.create_dataset(name, shape=(rows, *shape), dtype=dtype)
-                values = np.memmap(self.folder / name, dtype=dtype, mode="r", shape=(rows, *shape))
-                for start in trange(0, rows, 65536, desc=f"writing {self.target.name}", delay=3):
-                    dataset[start : start + 65536] = values[start : start + 65536]
+                with (self.folder / name).open("r+b") as spooled:
+                    self._move(spooled, dataset)
+            for name, values in (table or {}).items():
+                file.create_dataset(f"{_TABLE}/{name}", data=values)
+            features = file[FEATURES if table is None else f"{_TABLE}/{FEATURES}"]
             file.create_dataset("keys", data=list(self.counts), dtype=h5py.string_dtype())
             file.create_dataset("offsets", data=offsets)
-            sizes = {"keys": len(self.counts), "rows": rows, "dim": self._kinds[FEATURES][1][0]}
+            sizes = {"keys": len(self.counts), "rows": rows, "dim": features.shape[1]}
             file.attrs["format"] = _FORMAT
             file.attrs["made_by"] = json.dumps({**made_by, "sizes": sizes, "format": _FORMAT})
+
+    def _move(self, spooled: BinaryIO, dataset: h5py.Dataset) -> None:
+        """Move a column from its last block to its first: what is copied is cut off, so the disk holds it only once."""
+        values = np.empty(dataset.shape[1:], dataset.dtype)
+        size = max(1, _BLOCK // values.nbytes)
+        for start in tqdm(range(0, len(dataset), size)[::-1], desc=f"writing {self.target.name}", delay=3):
+            spooled.seek(start * values.nbytes)
+            block = np.frombuffer(spooled.read(size * values.nbytes), values.dtype)
+            dataset[start : start + size] = block.reshape(-1, *values.shape)
+            spooled.truncate(start * values.nbytes)
 
 
 def check_values(features: NDArray[Any], where: str) -> None:
@@ -135,7 +163,7 @@ def check_values(features: NDArray[Any], where: str) -> None:
 
 
 class _Column(NamedTuple):
-    offset: int
+    offset: int  # of its first byte in the file
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
@@ -160,10 +188,10 @@ class _Version(NamedTuple):
 
 
 class Store:
-    """A store opened for reading, from the page cache: processes that read one store share that memory.
+    """A store opened for reading. Its rows stay in the page cache, which processes share, and never in this one.
 
-    It maps the file at once, so that it and the processes forked from it read what was there then, even if another
-    store takes its place. A pickled copy maps the file when it first reads from it, and refuses another store.
+    It holds the file open, so that it and the processes forked from it read what was there then, even if another
+    store takes its place. A pickled copy opens the file when it first reads from it, and refuses another store.
 
     Args:
         path: The store's file.
@@ -177,7 +205,7 @@ class Store:
         self.path = path
         try:
             require_file(path)
-            self._version = _version(path)
+            self._version = _version(path.stat())
             # A store never changes in place, so it needs no lock, which some file systems do not have.
             with h5py.File(path, locking=False) as file:
                 foreign = str(file.attrs.get("format")) != _FORMAT
@@ -192,9 +220,8 @@ class Store:
         if foreign:
             raise UserError(f"{path} is not a store of this version: make it again with python -m src.prepare")
         self._index = {key: position for position, key in enumerate(keys)}
-        self._arrays: dict[str, NDArray[Any]] = {}
-        self._map: mmap.mmap | None = None
-        self._read = 0
+        self._file: FileIO | None = None
+        self._table: dict[str, NDArray[Any]] = {}
         self._open()
 
     def _read_header(self, file: h5py.File, columns: Sequence[str]) -> list[str]:
@@ -205,9 +232,14 @@ class Store:
         _require_offsets(self._offsets, len(keys))
         if len(set(keys)) < len(keys):
             raise ValueError("a key stands twice in it")
-        rows = int(self._offsets[-1])
-        self._columns = {name: _column(file, name, rows, self._version) for name in file if name not in _HEADER}
-        _require_columns(self._columns, columns)
+        rows, names = int(self._offsets[-1]), [name for name in file if name not in (*_HEADER, _TABLE)]
+        self._columns = {name: _column(file, name, rows, self._version) for name in names}
+        self._table_columns: dict[str, _Column] = {}
+        if _TABLE in file:
+            self._table_columns = _table(file, self._version)
+            if names != [ROW] or self._columns[ROW].dtype.kind not in "iu" or len(self._columns[ROW].shape) != 1:
+                raise ValueError("it has a table, and does not say which of its rows each is")
+        _require_columns(self._table_columns or self._columns, columns)
         return keys
 
     def __len__(self) -> int:
@@ -220,12 +252,12 @@ class Store:
         return key in self._index
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_arrays": {}, "_map": None}
+        return {**self.__dict__, "_file": None, "_table": {}}
 
     @property
     def dim(self) -> int:
         """Size of a feature vector."""
-        return self._columns[FEATURES].shape[1]
+        return (self._table_columns or self._columns)[FEATURES].shape[1]
 
     def count(self, key: str) -> int:
         """Number of rows of a key."""
@@ -240,15 +272,20 @@ class Store:
         """
         position = self._position(key)
         start, stop = self._offsets[position : position + 2]
-        if self._map is None:
-            self._open()
-        rows = {name: array[start:stop].copy() for name, array in self._arrays.items()}
-        self._give_back(sum(values.nbytes for values in rows.values()))
+        file = self._file or self._open()
+        rows = {name: self._rows(file, column, start, stop) for name, column in self._columns.items()}
+        if self._table:
+            which = rows.pop(ROW)
+            if which.min() < 0 or which.max() >= len(self._table[FEATURES]):
+                raise self._damaged(f"{key!r} has rows that its table has not")
+            rows |= {name: values[which] for name, values in self._table.items()}
         for name, values in rows.items():
             if not _is_finite(values):
-                what = f"{name} of {key!r} is not finite"
-                raise UserError(f"{self.path} is damaged ({what}): delete it and make it again")
+                raise self._damaged(f"{name} of {key!r} is not finite")
         return {name: torch.from_numpy(values) for name, values in rows.items()}
+
+    def _damaged(self, what: str) -> UserError:
+        return UserError(f"{self.path} is damaged ({what}): delete it and make it again")
 
     def require(self, keys: Iterable[str]) -> None:
         """Raise a UserError that counts and names the keys that are not here."""
@@ -262,20 +299,30 @@ class Store:
             raise UserError(f"{self.path} has nothing for {key!r}")
         return self._index[key]
 
-    def _open(self) -> None:
-        with self.path.open("rb") as file:
-            if _version(self.path) != self._version:
-                raise UserError(f"{self.path} was made anew while it was in use: start again")
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        for name, (offset, dtype, shape) in self._columns.items():
-            count = int(np.prod(shape))
-            self._arrays[name] = np.frombuffer(self._map, dtype, count, offset).reshape(shape)
+    def _open(self) -> FileIO:
+        file = self.path.open("rb", buffering=0)
+        if _version(os.fstat(file.fileno())) != self._version:
+            file.close()
+            raise UserError(f"{self.path} was made anew while it was in use: start again")
+        # A table is small beside what is made of it, and its rows are read in no order.
+        self._table = {
+            name: self._rows(file, column, 0, column.shape[0]) for name, column in self._table_columns.items()
+        }
+        self._file = file
+        return file
 
-    def _give_back(self, read: int) -> None:
-        self._read += read
-        if self._read > _MAPPED_BYTES and self._map is not None:
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._read = 0
+    def _rows(self, file: FileIO, column: _Column, start: int, stop: int) -> NDArray[Any]:
+        """Rows of a column, read at their place: mapped pages would count as this process's memory."""
+        offset, dtype, (_, *shape) = column
+        rows = np.empty((stop - start, *shape), dtype)
+        wanted = rows.reshape(-1).view(np.uint8).data
+        place = offset + start * (rows.nbytes // len(rows))
+        while wanted:
+            read = os.preadv(file.fileno(), [wanted], place)
+            if read == 0:
+                raise UserError(f"{self.path} was cut short while it was in use: make it again")
+            wanted, place = wanted[read:], place + read
+        return rows
 
 
 def _made_by(file: h5py.File) -> dict[str, Any]:
@@ -313,6 +360,12 @@ def _column(file: h5py.File, name: str, rows: int, version: _Version) -> _Column
     if dataset.ndim < 1 or dataset.shape[0] != rows or offset is None or offset + dataset.nbytes > version.size:
         raise ValueError(f"{name} has not {rows} rows in one piece")
     return _Column(offset, dataset.dtype, dataset.shape)
+
+
+def _table(file: h5py.File, version: _Version) -> dict[str, _Column]:
+    require_own_data(file, f"{_TABLE}/{FEATURES}")
+    rows = file[_TABLE][FEATURES].shape[0]
+    return {name: _column(file, f"{_TABLE}/{name}", rows, version) for name in file[_TABLE]}
 
 
 def _require_columns(columns: Mapping[str, _Column], needed: Sequence[str]) -> None:
@@ -354,6 +407,5 @@ def listing(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(repr(name) for name in names[:most]) + (", …" if len(names) > most else "")
 
 
-def _version(path: Path) -> _Version:
-    status = path.stat()
+def _version(status: os.stat_result) -> _Version:
     return _Version(status.st_ino, status.st_size, status.st_mtime_ns)

@@ -11,13 +11,16 @@ import numpy as np
 from tqdm import tqdm
 
 from src.data.narratives import missing_narratives, read_narratives
-from src.data.store import Columns, Store, listing, open_if_made_by, write_store
+from src.data.store import ROW, Columns, Store, listing, open_if_made_by, write_store
 from src.errors import UserError
 from src.text.encoder import TextEncoder
+from src.text.words import WordVectors
 
 
 def query_store(path: Path, encoder: TextEncoder, sentences: Iterable[str]) -> Store:
     """Word vectors of each different sentence: columns `features` (Q, dim) and `unknown` (Q,) bool.
+
+    Where a word has one vector wherever it stands, that is stored once.
 
     Args:
         path: The store's file; kept if it was made of these sentences with this encoder.
@@ -29,16 +32,19 @@ def query_store(path: Path, encoder: TextEncoder, sentences: Iterable[str]) -> S
     """
     different = sorted(set(sentences))
 
-    def rows() -> Iterator[tuple[str, Columns]]:
-        for sentence, words in zip(different, encoder.words(different), strict=True):
-            yield sentence, {"features": words.features, "unknown": words.unknown}
-
     digest = hashlib.sha256("\0".join(different).encode()).hexdigest()
     made_by = {**encoder.identity, "sentences": digest}
     kept = open_if_made_by(path, made_by, ("unknown",))
     if kept is not None:
         return kept
-    write_store(path, rows(), made_by)
+    if isinstance(encoder, WordVectors):
+        # Few words recur often: each vector is stored once.
+        words, rows = encoder.table(different)
+        given: Iterator[Columns] = ({ROW: row} for row in rows)
+        write_store(path, zip(different, given, strict=True), made_by, words._asdict())
+    else:
+        given = (words._asdict() for words in encoder.words(different))
+        write_store(path, zip(different, given, strict=True), made_by)
     return Store(path)
 
 

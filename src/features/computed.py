@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.features.extractor import Extractor, Frames
-from src.videos.collection import collect
-from src.videos.frames import Backend, Pixels, read_frames
+from src.videos.collection import Ids, collect
+from src.videos.frames import READERS, TIMES, Backend, Pixels, from_start, read_frames
 
 
 class Computed:
@@ -26,8 +26,9 @@ class Computed:
         dim: The numbers of a snippet's features.
         seconds: The length of a snippet in seconds, > 0. A last one of less than half that length is left out.
         batch_size: The snippets at a time.
-        reader: The library that decodes the frames: `decord` or `pyav`.
+        reader: The library that decodes the frames: `pyav` or `decord`.
         longest: The most pixels of a frame's longer side; larger frames are scaled down to it.
+        ids: What a video is called: its file's `name` without the ending, or its `path` in the folder.
     """
 
     def __init__(
@@ -39,7 +40,10 @@ class Computed:
         batch_size: int,
         reader: Backend,
         longest: int,
+        ids: Ids = "name",
     ) -> None:
+        if reader not in READERS:
+            raise UserError(f"features: reader={reader!r}: give {' or '.join(READERS)}")
         if seconds <= 0 or batch_size < 1 or longest < 1:
             raise UserError(f"features: seconds={seconds}, batch_size={batch_size} and longest={longest}: all above 0")
         self.places = (Path(videos).absolute(),)
@@ -49,10 +53,11 @@ class Computed:
         self.batch_size = batch_size
         self.reader: Backend = reader
         self.longest = longest
+        self.ids: Ids = ids
 
     @property
     def identity(self) -> dict[str, Any]:
-        settings = {"place": str(self.places[0]), "seconds": self.seconds, "longest": self.longest}
+        settings = {"place": str(self.places[0]), "seconds": self.seconds, "longest": self.longest, "times": TIMES}
         return {"layout": "Videos", **settings, "extractor": self.extractor.identity}
 
     def __contains__(self, video: str) -> bool:
@@ -67,20 +72,27 @@ class Computed:
         Raises:
             UserError: it cannot be read, or its features have another size than `dim`.
         """
-        parts = [self.extractor(batch) for batch in self._batches(path)]
-        features = np.concatenate(parts)
+        features = np.concatenate([self._extracted(batch, path) for batch in self._batches(path)])
         if features.shape[1] != self.dim:
             raise UserError(f"{path}: features of size {features.shape[1]}, but features.dim is {self.dim}")
         return features
 
+    def _extracted(self, snippets: Frames, path: Path) -> NDArray[np.float32]:
+        try:
+            return self.extractor(snippets)
+        except UserError:
+            raise
+        except Exception as error:  # a model can fail on a picture that it was not made for in any way
+            raise UserError(f"{path}: its features cannot be computed ({reason(error)[:200]})") from error
+
     @cached_property
     def files(self) -> dict[str, Path]:
-        """The video files by their names without the ending.
+        """The video files by their ids.
 
         Raises:
             UserError: There are none.
         """
-        return {video: path for video, path in collect(self.places[0], None) if path is not None}
+        return {video: path for video, path in collect(self.places[0], None, self.ids) if path is not None}
 
     def _batches(self, path: Path) -> Iterator[Frames]:
         snippets = self._snippets(path)
@@ -90,10 +102,10 @@ class Computed:
     def _snippets(self, path: Path) -> Iterator[list[Pixels]]:
         """The frames of each snippet; the last frame again where the video ends within one."""
         count = self.extractor.frames
-        frames = read_frames(path, self.seconds / count, self.reader, self.longest)
-        snippet = [frame.pixels for frame in islice(frames, count)]
+        frames = from_start(read_frames(path, self.seconds / count, self.reader, self.longest), self.seconds / count)
+        snippet = list(islice(frames, count))
         while snippet:
             yield snippet + [snippet[-1]] * (count - len(snippet))
-            snippet = [frame.pixels for frame in islice(frames, count)]
+            snippet = list(islice(frames, count))
             if 2 * len(snippet) < count:
                 return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +15,8 @@ from torch import Tensor
 
 from src.errors import UserError, reason
 from src.features.extractor import Frames
+
+_SIDE = 224  # pixels of the picture that a model is tried on
 
 
 class _Model(NamedTuple):
@@ -49,17 +53,40 @@ class HuggingFaceVision:
     def frames(self) -> int:
         return self._model.clip or self._frames
 
-    @torch.inference_mode()
     def __call__(self, snippets: Frames) -> NDArray[np.float32]:
-        processor, network, clip = self._model
+        return self._encoded(self._model, snippets)
+
+    @torch.inference_mode()
+    def _encoded(self, model: _Model, snippets: Frames) -> NDArray[np.float32]:
+        processor, network, clip = model
         if clip is not None:
-            pixels = processor([list(frames) for frames in snippets], return_tensors="pt")["pixel_values"]
-            states: Tensor = network(pixel_values=pixels.to(self.device)).last_hidden_state
+            clips = processor([list(frames) for frames in snippets], return_tensors="pt")
+            states: Tensor = network(**self._inputs(clips, network.forward)).last_hidden_state
             return states.mean(dim=1).float().cpu().numpy()
-        count = snippets.shape[1]
-        pixels = processor(list(snippets.reshape(-1, *snippets.shape[2:])), return_tensors="pt")["pixel_values"]
-        vectors = _image_vectors(network, pixels.to(self.device))
-        return vectors.unflatten(0, (-1, count)).mean(dim=1).float().cpu().numpy()
+        images = list(snippets.reshape(-1, *snippets.shape[2:]))
+        vectors = self._image_vectors(network, processor(images, return_tensors="pt"))
+        if not isinstance(vectors, Tensor) or vectors.ndim < 2 or vectors.shape[2:].numel() != 1:
+            raise UserError(f"video encoder {self.model} gives no vector of an image, but {_shape(vectors)}")
+        if len(vectors) != len(images):
+            raise UserError(f"video encoder {self.model} gives {len(vectors)} vectors of {len(images)} images")
+        return vectors.flatten(1).unflatten(0, (-1, snippets.shape[1])).mean(dim=1).float().cpu().numpy()
+
+    def _image_vectors(self, network: Any, images: Any) -> Any:
+        """What should be (n, dim), of n images."""
+        if hasattr(network, "get_image_features"):
+            return network.get_image_features(**self._inputs(images, network.get_image_features)).pooler_output
+        output = network(**self._inputs(images, network.forward))
+        pooled = output.get("pooler_output")
+        return output.last_hidden_state.mean(dim=1) if pooled is None else pooled
+
+    def _inputs(self, processed: Any, call: Callable[..., Any]) -> dict[str, Any]:
+        """What a processor gives, as far as `call` takes it: some models need to know which patches are pictures."""
+        known = inspect.signature(call).parameters
+        return {
+            name: value.to(self.device) if isinstance(value, Tensor) else value
+            for name, value in processed.items()
+            if name in known
+        }
 
     @cached_property
     def _model(self) -> _Model:
@@ -75,14 +102,15 @@ class HuggingFaceVision:
         lacking = sorted(name for name in report["missing_keys"] if "pooler" not in name)
         if lacking:
             raise UserError(f"video encoder {self.model} has no weights for {lacking[0]} and {len(lacking) - 1} more")
-        return _Model(processor, network.eval().to(self.device), getattr(network.config, "num_frames", None))
+        model = _Model(processor, network.eval().to(self.device), getattr(network.config, "num_frames", None))
+        try:
+            self._encoded(model, np.full((1, model.clip or self._frames, _SIDE, _SIDE, 3), 128, np.uint8))
+        except UserError:
+            raise
+        except Exception as error:  # what models demand is as manifold as they are
+            raise UserError(f"{self.model} is no encoder of images or videos ({reason(error)[:300]})") from error
+        return model
 
 
-def _image_vectors(network: Any, pixels: Tensor) -> Tensor:
-    """(n, dim) of images (n, 3, height, width)."""
-    if hasattr(network, "get_image_features"):
-        return network.get_image_features(pixel_values=pixels).pooler_output
-    output = network(pixel_values=pixels)
-    pooled = output.get("pooler_output")
-    vectors: Tensor = output.last_hidden_state.mean(dim=1) if pooled is None else pooled.flatten(1)
-    return vectors
+def _shape(value: Any) -> str:
+    return f"an array of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"

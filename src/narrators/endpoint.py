@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import ipaddress
 import logging
 import os
 import random
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,7 +48,8 @@ class EndpointNarrator(FrameNarrator):
             asks.
 
     Raises:
-        UserError: A setting is out of its range, or the key stands in `url`.
+        UserError: A setting is out of its range, the key stands in `url` or cannot be sent, or so for the proxy of the
+            environment.
     """
 
     def __init__(
@@ -84,10 +87,11 @@ class EndpointNarrator(FrameNarrator):
         self.prompt = prompt
         self.generation = dict(generation)
         self.key = key
+        self._secret = _secret(key)
         self.timeout = timeout
         self.attempts = attempts
         self.backoff = backoff
-        self._client = _client(os.environ.get(key), timeout, requests)
+        self._client = _client(address, self._secret, timeout, requests)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -118,22 +122,54 @@ class EndpointNarrator(FrameNarrator):
             raise _NoServerError(reason(error)) from error
         except httpx.TimeoutException as error:
             raise _PassingError(f"no answer in {self.timeout:g} s") from error
-        except httpx.TransportError as error:  # cut off, among others
+        except httpx.HTTPError as error:  # cut off, among others
             raise _PassingError(reason(error)) from error
-        if answer.status_code in _PASSING or answer.status_code >= 500:
-            raise _PassingError(self._said(answer), _seconds(answer.headers.get("retry-after")))
-        if answer.status_code in _FATAL:
-            raise UserError(
-                f"{self.url} refuses every request: {self._said(answer)}. "
+        try:
+            content = answer.json()
+        except ValueError:
+            content = None
+        wait = _seconds(answer.headers.get("retry-after"))
+        if answer.status_code != 200:
+            raise self._refusal(answer.status_code, self._said(answer.text), wait)
+        if problem := _error(content):
+            # Some servers, routers among them, report an error with the status of a success.
+            code = problem.get("code") if isinstance(problem, dict) else None
+            message = self._said(str(problem.get("message", problem) if isinstance(problem, dict) else problem))
+            raise self._refusal(code if isinstance(code, int) and code >= 400 else 500, message, wait)
+        try:
+            choice = content["choices"][0]
+            text = _text(choice["message"].get("content"))
+            why = self._silence(choice, text)
+        except (LookupError, TypeError, AttributeError) as error:
+            raise _PassingError("an answer that is no chat completion") from error
+        if why is not None:
+            raise NarrationError(f"{self.url} {why}")
+        return text
+
+    def _refusal(self, status: int, message: str, wait: float) -> Exception:
+        """What to raise for an answer that is none."""
+        said = f"{status} {message}".strip()
+        if status in _PASSING or status >= 500:
+            return _PassingError(said, wait)
+        if status in _FATAL:
+            return UserError(
+                f"{self.url} refuses every request: {said}. "
                 f"Check narrator.url, narrator.model and the environment variable {self.key}"
             )
-        if answer.status_code != 200:
-            raise NarrationError(f"{self.url} refuses the frame: {self._said(answer)}")
-        try:
-            text = answer.json()["choices"][0]["message"]["content"]
-        except (ValueError, LookupError, TypeError) as error:
-            raise _PassingError("an answer that is no chat completion") from error
-        return text if isinstance(text, str) else ""
+        return NarrationError(f"{self.url} refuses the frame: {said}")
+
+    def _silence(self, choice: dict[str, Any], text: str) -> str | None:
+        """Why there is no caption in an answer; None where there is one, or no reason is given."""
+        message, ended = choice["message"], choice.get("finish_reason")
+        if refusal := message.get("refusal"):
+            return f"refuses to describe the frame: {self._said(str(refusal))}"
+        if ended == "content_filter":
+            return "withholds its answer about the frame: its content filter stopped it (content_filter)"
+        if ended == "length" and not text.strip():
+            reasoned = message.get("reasoning_content") or message.get("reasoning")
+            doing = "while the model reasoned" if reasoned else "before the model said anything"
+            return f"stopped at its limit of tokens {doing}: raise that of narrator.generation"
+        return None
 
     def _wait(self, attempt: int, problem: _PassingError) -> None:
         longest = min(self.backoff * 2 ** (attempt - 1), _LONGEST_WAIT)
@@ -142,11 +178,10 @@ class EndpointNarrator(FrameNarrator):
         _log.warning("%s: %s; attempt %d of %d in %.1f s", self.url, problem, attempt + 1, self.attempts, seconds)
         time.sleep(seconds)
 
-    def _said(self, answer: httpx.Response) -> str:
-        """Status and message of an answer, without the key, which some servers repeat."""
-        message = " ".join(answer.text.split())[:300]
-        key = os.environ.get(self.key)
-        return f"{answer.status_code} {message.replace(key, '***') if key else message}".strip()
+    def _said(self, message: str) -> str:
+        """A server's message on one line, without the key, which some servers repeat."""
+        line = " ".join(message.split())
+        return (line.replace(self._secret, "***") if self._secret else line)[:300]
 
 
 class _PassingError(Exception):
@@ -168,14 +203,68 @@ class _NoServerError(_PassingError):
         return UserError(f"no server at {url} ({self}) in {attempts} attempts: start it, then run this again")
 
 
-def _client(key: str | None, timeout: float, connections: int) -> httpx.Client:
+def _secret(variable: str) -> str | None:
+    """The key in an environment variable, without blanks around it; None if there is none. It is never shown.
+
+    Raises:
+        UserError: The variable's name is none, or its value cannot stand in the header of a request.
+    """
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+        raise UserError("narrator.key is no name: give the name of the environment variable that holds the key")
+    secret = os.environ.get(variable, "").strip()
+    if not all("!" <= character <= "~" for character in secret):
+        raise UserError(
+            f"the environment variable {variable} holds no key: there is a blank, a line end or a character outside "
+            "ASCII in it"
+        )
+    return secret or None
+
+
+def _client(address: httpx.URL, key: str | None, timeout: float, connections: int) -> httpx.Client:
     # At INFO it logs a line a request.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    return httpx.Client(
-        headers={"Authorization": f"Bearer {key}"} if key else {},
-        timeout=timeout,
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-    )
+    try:
+        return httpx.Client(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=timeout,
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            # No proxy leads to this machine.
+            trust_env=not _is_loopback(address.host),
+        )
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        why = re.sub(r"//[^/@]*@", "//***@", reason(error))
+        raise UserError(
+            f"no server can be reached through the proxy of the environment ({why}): change or unset "
+            "ALL_PROXY, HTTPS_PROXY and HTTP_PROXY, or name the server in NO_PROXY"
+        ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _error(content: Any) -> Any:
+    """The error in the body of an answer, or in its first choice."""
+    if not isinstance(content, dict):
+        return None
+    choices = content.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return content.get("error") or (first.get("error") if isinstance(first, dict) else None)
+
+
+def _text(content: Any) -> str:
+    """What a message says: text, or the parts of a list that are text (others hold what the model thought)."""
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else ""
+    parts = [part if isinstance(part, str) else part["text"] for part in content if _says(part)]
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def _says(part: Any) -> bool:
+    return isinstance(part, str) or part.get("type") in ("text", "output_text")
 
 
 def _data_url(frame: Pixels) -> str:

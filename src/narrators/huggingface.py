@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from src.errors import UserError
 from src.errors import reason as said
 from src.narrators.narrator import NarrationError
 from src.narrators.pipeline import FrameNarrator
+from src.narrators.speech import has_reasoning
 from src.videos.frames import Pixels
 
 Quantization = Literal["none", "8bit", "4bit"]
 
+_TRIAL_SIDE = 224  # pixels, which no model is too small or too large for
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +63,7 @@ class HuggingFaceNarrator(FrameNarrator):
         self.quantization = quantization
         self.dtype = dtype
         self.device_map = device_map
+        self._tried = False
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -69,11 +75,32 @@ class HuggingFaceNarrator(FrameNarrator):
             "dtype": self.dtype,
         }
 
+    def prepare(self) -> None:
+        """Load the model and let it caption a picture: what it cannot do at all is said before any video is read."""
+        if self._tried:
+            return
+        processor, _ = self._loaded
+        if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
+            raise UserError(
+                f"narrator {self.model} does not take an image and text: its processor is a {type(processor).__name__}"
+            )
+        try:
+            self._captions([np.full((_TRIAL_SIDE, _TRIAL_SIDE, 3), 128, np.uint8)], _shortest(self.generation))
+        except UserError:
+            raise
+        except Exception as error:  # what models and their processors demand is as manifold as they are
+            template = "" if processor.chat_template else "; its processor has no chat template"
+            raise UserError(
+                f"narrator {self.model} cannot caption a picture with the settings of narrator.generation and "
+                f"narrator.prompt ({said(error)[:300]}){template}"
+            ) from error
+        self._tried = True
+
     def narrate(self, frames: Sequence[Pixels]) -> list[str]:
         captions: list[str] = []
         while len(captions) < len(frames):
             try:
-                captions += self._captions(frames[len(captions) : len(captions) + self.batch_size])
+                captions += self._captions(frames[len(captions) : len(captions) + self.batch_size], self.generation)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -86,15 +113,19 @@ class HuggingFaceNarrator(FrameNarrator):
         return captions
 
     @torch.inference_mode()
-    def _captions(self, frames: Sequence[Pixels]) -> list[str]:
+    def _captions(self, frames: Sequence[Pixels], generation: Mapping[str, Any]) -> list[str]:
         processor, network = self._loaded
         inputs = self._inputs(processor, [Image.fromarray(frame) for frame in frames]).to(network.device, network.dtype)
-        tokens = network.generate(**inputs, **self.generation)
+        tokens = network.generate(**inputs, **generation)
+        if len(tokens) != len(frames):
+            raise UserError("narrator.generation gives several captions of a frame: leave num_return_sequences at 1")
         given = inputs["input_ids"]
         # Encoder-decoders give back the answer alone.
         if tokens.shape[1] >= given.shape[1] and torch.equal(tokens[:, : given.shape[1]], given):
-            tokens = tokens[:, given.shape[1] :]
-        return [text.strip() for text in processor.batch_decode(tokens, skip_special_tokens=True)]
+            return _texts(processor, tokens[:, given.shape[1] :])
+        # Some, BLIP among them, give back the prompt in other tokens.
+        prompts = processor.batch_decode(given, skip_special_tokens=True)
+        return [_without(prompt, text) for prompt, text in zip(prompts, _texts(processor, tokens), strict=True)]
 
     def _inputs(self, processor: Any, images: list[Image.Image]) -> Any:
         if not processor.chat_template:
@@ -149,6 +180,35 @@ class HuggingFaceNarrator(FrameNarrator):
 class _Loaded(NamedTuple):
     processor: Any
     network: Any
+
+
+def _shortest(generation: Mapping[str, Any]) -> dict[str, Any]:
+    """These settings with as few new tokens as they allow."""
+    most, least = generation.get("max_new_tokens"), generation.get("min_new_tokens") or 0
+    return {**generation, "max_new_tokens": min(most, max(least, 1))} if isinstance(most, int) else dict(generation)
+
+
+def _texts(processor: Any, tokens: Tensor) -> list[str]:
+    """What tokens say, without special ones; reasoning keeps its marks, which special tokens may be."""
+    plain = processor.batch_decode(tokens, skip_special_tokens=True)
+    texts = processor.batch_decode(tokens, skip_special_tokens=False)
+    return [
+        _without_special(processor.tokenizer, text) if has_reasoning(text) else short.strip()
+        for short, text in zip(plain, texts, strict=True)
+    ]
+
+
+def _without_special(tokenizer: Any, text: str) -> str:
+    for token in tokenizer.all_special_tokens:
+        if not has_reasoning(token):
+            text = text.replace(token, "")
+    return text.strip()
+
+
+def _without(prompt: str, text: str) -> str:
+    """A text that may begin with the prompt, without it; tokenizers change case and spaces."""
+    begins = r"\s*".join(re.escape(word) for word in prompt.split())
+    return re.sub(rf"^\s*{begins}", "", text, flags=re.IGNORECASE).strip() if begins else text
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

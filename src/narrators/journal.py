@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import logging
 import os
+from collections.abc import Collection, Iterable, Mapping
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 from src.data.narratives import read_narratives, to_line
 from src.errors import UserError
-from src.files import parse_json, read_lines, writing
+from src.files import parse_json, read_lines
 from src.narrators.narrator import Failure, Outcome
+from src.narrators.sources import Source
+from src.videos.collection import Item
 
 _log = logging.getLogger(__name__)
 
 
 class Journal:
-    """The narratives file at `path` and the failures file beside it, open for one run.
+    """The narratives file at `path` and the failures file beside it, open for one run; and a file that says which video
+    files they are of.
 
-    A last line that was torn when a run was killed is cut off, and its video narrated again.
+    A last line that was torn when a run was killed is cut off, and its video narrated again. So is a video that failed
+    and whose file is another one now.
 
     Args:
         path: The narratives file; made if need be.
         writer: What writes this run's records; what the file holds already must be by the same.
         retry_failed: Whether the failures of earlier runs are forgotten.
+        items: The videos of this run.
 
     Raises:
-        UserError: Another run has the file open, another writer wrote in it, or a line of it is damaged.
+        UserError: Another run has the file open, another writer wrote in it, a line of it is damaged, or the narratives
+            in it are of other files than those of `items`.
     """
 
-    def __init__(self, path: Path, writer: dict[str, Any], retry_failed: bool) -> None:
+    def __init__(self, path: Path, writer: dict[str, Any], retry_failed: bool, items: Iterable[Item] = ()) -> None:
         self.path = path
         self.failures_path = failures_file(path)
+        self._paths = {video: file for video, file in items if file is not None}
         self._lines = _open(path)
         try:
             _repair(self._lines, path)
@@ -44,26 +52,37 @@ class Journal:
             _repair(self._failures, self.failures_path)
             if retry_failed:
                 self._failures.truncate(0)
-            self.failed = read_failures(self.failures_path)
+            self._sources = _open(sources_file(path))
+            _repair(self._sources, sources_file(path))
+            known = read_sources(sources_file(path))
+            changed = {video for video, file in self._paths.items() if video in known and not known[video].is_at(file)}
+            _refuse_changed(changed & self.done, path, self._paths)
+            every = read_failures(self.failures_path)
+            self.failed = {video: why for video, why in every.items() if video not in self.done | changed}
         except BaseException:
             self.close()
             raise
 
     def append(self, outcome: Outcome) -> None:
-        """Write one outcome, and return once it is on the disk."""
+        """Write one outcome, and return once it is on the disk.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        file = self._paths.get(outcome.video)
+        if file is not None and (source := Source.of(file)) is not None:
+            _append(self._sources, {"video": outcome.video, **source._asdict()})
         if isinstance(outcome, Failure):
-            record = {"video": outcome.video, "reason": outcome.reason}
-            _append(self._failures, json.dumps(record, ensure_ascii=False) + "\n")
+            _append(self._failures, {"video": outcome.video, "reason": outcome.reason})
             self.failed[outcome.video] = outcome.reason
         else:
             _append(self._lines, to_line(outcome))
             self.done.add(outcome.video)
 
     def close(self) -> None:
-        # What was appended is on the disk: a full one has nothing new to say.
-        for file in (self._lines, *((self._failures,) if hasattr(self, "_failures") else ())):
-            with contextlib.suppress(OSError):
-                file.close()
+        for name in ("_lines", "_failures", "_sources"):
+            if hasattr(self, name):
+                getattr(self, name).close()
 
     def __enter__(self) -> Journal:
         return self
@@ -90,30 +109,63 @@ def read_failures(path: Path) -> dict[str, str]:
     return failures
 
 
+def sources_file(path: Path) -> Path:
+    """The file beside the narratives file at `path` that says which video files they are of: JSON Lines of {"video",
+    "size", "modified", "digest"}, of which the last one of a video counts."""
+    return path.with_suffix(".sources.jsonl")
+
+
+def read_sources(path: Path) -> dict[str, Source]:
+    """The file of each video; none if there is no such file."""
+    if not path.is_file():
+        return {}
+    sources = {}
+    for where, _, line in read_lines(path):
+        record = parse_json(line, where)
+        try:
+            video = str(record.pop("video"))
+            sources[video] = Source(**record)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise UserError(f"{where}: not a video with the size, time and digest of its file") from error
+    return sources
+
+
+def _refuse_changed(changed: Collection[str], path: Path, files: Mapping[str, Path]) -> None:
+    if changed:
+        such = files[min(changed)]
+        raise UserError(
+            f"{path} has narratives of {len(changed)} videos whose files are others now, such as {such}: give "
+            "output=FILE for the videos of another folder; to narrate replaced ones again, delete their lines"
+        )
+
+
 def differences(one: dict[str, Any], other: dict[str, Any]) -> str:
     """What two writers differ in, for a message."""
     keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
     return ", ".join(f"{key} {one.get(key)!r} and {other.get(key)!r}" for key in keys)
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> FileIO:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
+        # What could not be written must not be tried again when the file is closed.
+        file = path.open("ab", buffering=0)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}): give another place with output=FILE") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         file.close()
         raise UserError(f"another run is writing {path}: wait for it, or give output=FILE or shard=i/n") from None
+    except OSError as error:
+        _log.warning("%s cannot be locked (%s): see to it that no other run writes it", path, error.strerror)
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)  # the file's name too must outlive a power cut
     os.close(folder)
     return file
 
 
-def _repair(file: BinaryIO, path: Path) -> None:
+def _repair(file: FileIO, path: Path) -> None:
     size = path.stat().st_size
     whole = _end_of_last_line(path, size)
     if whole < size:
@@ -148,8 +200,14 @@ def _require_writer(path: Path, writer: dict[str, Any]) -> set[str]:
     return done
 
 
-def _append(file: BinaryIO, line: str) -> None:
-    with writing(Path(file.name)):
-        file.write(line.encode())
-        file.flush()
+def _append(file: FileIO, line: str | dict[str, Any]) -> None:
+    text = line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) + "\n"
+    rest = memoryview(text.encode())
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
         os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(
+            f"{file.name!s} cannot be written ({error.strerror}): what was done is kept; make room and run this again"
+        ) from error

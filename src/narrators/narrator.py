@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from src.data.records import Narratives
-from src.errors import UserError
+from src.errors import OneLineError, UserError
 from src.videos.collection import Item
-from src.videos.frames import Backend
+from src.videos.frames import PATIENCE, READERS, Backend
 
 
 class Failure(NamedTuple):
-    """A video that could not be narrated, and why."""
+    """A video that could not be narrated, and why; `of_file` where its file is why, and not the narrator."""
 
     video: str
     reason: str
+    of_file: bool = False
 
 
 Outcome = Narratives | Failure
@@ -27,20 +28,24 @@ class Reading:
     """How video files are read.
 
     Attributes:
-        reader: The library that decodes: `decord` or `pyav`.
+        reader: The library that decodes: `pyav` or `decord`.
         longest: The most pixels of a frame's longer side; larger frames are scaled down to it.
         ahead: The batches of frames decoded ahead of the narrator.
+        patience: The seconds without progress after which a decoder is ended.
     """
 
     reader: Backend
     longest: int
     ahead: int
+    patience: float = PATIENCE
 
     def __post_init__(self) -> None:
-        if self.reader not in ("decord", "pyav"):
-            raise UserError(f"frames.reader is {self.reader!r}: give decord or pyav")
+        if self.reader not in READERS:
+            raise UserError(f"frames.reader is {self.reader!r}: give {' or '.join(READERS)}")
         if self.longest < 1 or self.ahead < 1:
             raise UserError(f"frames.longest={self.longest} and frames.ahead={self.ahead} must be 1 or more")
+        if self.patience <= 0:
+            raise UserError(f"frames.patience={self.patience} must be above 0")
 
 
 class Narrator(Protocol):
@@ -64,5 +69,5 @@ class Narrator(Protocol):
         ...
 
 
-class NarrationError(Exception):
+class NarrationError(OneLineError):
     """One video cannot be narrated; the message, one line, says why. Others may be."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -13,12 +13,15 @@ from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from src.data.records import Narratives
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.narrators.narrator import Failure, NarrationError, Outcome, Reading
+from src.narrators.speech import spoken
 from src.videos.collection import Item
-from src.videos.frames import Frame, Pixels, read_frames
+from src.videos.frames import TIMES, Frame, Pixels, read_frames
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class _Batch(NamedTuple):
@@ -71,14 +74,37 @@ class FrameNarrator(ABC):
         """
 
     def writer(self, reading: Reading) -> dict[str, Any]:
-        return {"narrator": self.name, **self.identity, "interval": self.interval, "longest": reading.longest}
+        settings = {"interval": self.interval, "longest": reading.longest, "times": TIMES}
+        return {"narrator": self.name, **self.identity, **settings}
+
+    def prepare(self) -> None:
+        """Load what narrating needs; called before any video is read.
+
+        Raises:
+            UserError: Nothing can be captioned.
+        """
+        return
 
     def outcomes(self, items: Iterable[Item], reading: Reading) -> Iterator[Outcome]:
-        batches = _Prefetched(self._batches(items, reading), reading.ahead)
-        try:
-            yield from self._narrated(batches, self.writer(reading))
-        finally:
-            batches.close()
+        self.prepare()
+        draft = _Draft(self.writer(reading))
+        with ThreadPoolExecutor(self.under_way, "narrator") as pool:
+            # Twice as many as run at once wait for their turn, so that a slow call does not leave the others idle.
+            calls = _Prefetched(self._calls(pool, items, reading, draft), reading.ahead + 2 * self.under_way)
+            try:
+                for batch, call in calls:
+                    yield from draft.add(batch, call)
+            finally:
+                calls.close()
+                pool.shutdown(cancel_futures=True)
+
+    def _calls(
+        self, pool: ThreadPoolExecutor, items: Iterable[Item], reading: Reading, draft: _Draft
+    ) -> Iterator[tuple[_Batch, Future[list[str]] | None]]:
+        """Each batch with the call that captions it; none for the rest of a video that has failed."""
+        for batch in self._batches(items, reading):
+            in_vain = not batch.frames or draft.failed == batch.video
+            yield batch, None if in_vain else pool.submit(self.narrate, [frame.pixels for frame in batch.frames])
 
     def _batches(self, items: Iterable[Item], reading: Reading) -> Iterator[_Batch]:
         for video, path in items:
@@ -86,35 +112,13 @@ class FrameNarrator(ABC):
             try:
                 if path is None:
                     raise UserError(f"no file of {video} among the videos")
-                frames = read_frames(path, self.interval, reading.reader, reading.longest)
+                frames = read_frames(path, self.interval, reading.reader, reading.longest, reading.patience)
                 # The narrator may make its batches smaller while this runs ahead of it.
                 while batch := list(islice(frames, self.batch_size)):
                     yield _Batch(video, batch)
             except UserError as error:
                 problem = str(error)
             yield _Batch(video, [], problem)
-
-    def _narrated(self, batches: Iterable[_Batch], writer: dict[str, Any]) -> Iterator[Outcome]:
-        """Keep as many calls under way as the narrator allows; take their results in order."""
-        under_way: deque[tuple[_Batch, Future[list[str]] | None]] = deque()
-        draft = _Draft(writer)
-        # Twice as many as run at once wait for their turn, so that a slow call does not leave the others idle.
-        limit = 2 * self.under_way
-        with ThreadPoolExecutor(self.under_way, "narrator") as pool:
-            try:
-                for batch in batches:
-                    under_way.append((batch, None if not batch.frames else self._submit(pool, batch, draft)))
-                    while len(under_way) > limit:
-                        yield from draft.add(*under_way.popleft())
-                while under_way:
-                    yield from draft.add(*under_way.popleft())
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-    def _submit(self, pool: ThreadPoolExecutor, batch: _Batch, draft: _Draft) -> Future[list[str]] | None:
-        if draft.failed == batch.video:
-            return None  # the rest of it would be captioned in vain
-        return pool.submit(self.narrate, [frame.pixels for frame in batch.frames])
 
 
 class _Draft:
@@ -127,33 +131,49 @@ class _Draft:
     def _start(self) -> None:
         self._times: list[float] = []
         self._texts: list[str] = []
+        self._silent: list[float] = []
         self._problem: str | None = None
         self.failed: str | None = None
 
     def add(self, batch: _Batch, call: Future[list[str]] | None) -> Iterator[Outcome]:
         """Take in a batch; at the end of its video, give the outcome and start anew."""
         if batch.frames:
-            if call is not None:
+            if call is not None and self.failed is None:
                 self._take(batch, call)
             return
-        problem = self._problem or batch.problem
-        if problem is not None:
-            yield Failure(batch.video, problem)
-        else:
-            yield Narratives(batch.video, tuple(self._times), tuple(self._texts), self._writer)
+        yield self._outcome(batch)
         self._start()
+
+    def _outcome(self, end: _Batch) -> Outcome:
+        if self._problem is not None:
+            return Failure(end.video, self._problem)
+        if end.problem is not None:
+            return Failure(end.video, end.problem, of_file=True)
+        if not self._texts:
+            return Failure(end.video, f"the narrator said nothing of the frame at {self._silent[0]:g} s")
+        if self._silent:
+            count, every = len(self._silent), len(self._silent) + len(self._texts)
+            _log.info("%s: the narrator said nothing of %d of %d frames: left out", end.video, count, every)
+        return Narratives(end.video, tuple(self._times), tuple(self._texts), self._writer)
 
     def _take(self, batch: _Batch, call: Future[list[str]]) -> None:
         try:
-            texts = [" ".join(text.split()) for text in call.result()]
+            texts = [spoken(text) for text in call.result()]
         except NarrationError as error:
             self._fail(batch.video, str(error))
             return
+        except UserError:
+            raise
+        except Exception as error:  # a model can fail on a picture that it was not made for in any way
+            _log.debug("%s", batch.video, exc_info=error)
+            self._fail(batch.video, f"the narrator failed ({type(error).__name__}: {reason(error)[:300]})")
+            return
         for frame, text in zip(batch.frames, texts, strict=True):
-            if not text:
-                self._fail(batch.video, f"the narrator said nothing of the frame at {frame.time:g} s")
-            self._times.append(frame.time)
-            self._texts.append(text)
+            if text:
+                self._times.append(frame.time)
+                self._texts.append(text)
+            else:
+                self._silent.append(frame.time)
 
     def _fail(self, video: str, problem: str) -> None:
         self._problem = self._problem or problem

@@ -13,8 +13,11 @@ from src.data.narratives import parse
 from src.data.records import Narratives
 from src.errors import UserError
 from src.files import parse_json, read_lines, whole
-from src.narrators.journal import differences, failures_file, read_failures
+from src.narrators.journal import differences, failures_file, read_failures, read_sources, sources_file
 from src.videos.collection import Item
+
+# The files beside those of narratives.
+_BESIDE = (".failures.jsonl", ".sources.jsonl")
 
 
 class Shard(NamedTuple):
@@ -71,15 +74,15 @@ def merge(patterns: Sequence[str], output: Path, videos: Collection[str]) -> dic
         UserError: No such files; two models, prompts or settings; a video that is there twice, that does not belong to
             the collection, or that was neither narrated nor failed; or `output` holds other narratives.
     """
-    sources = [path for path in _files(patterns) if os.path.realpath(path) != os.path.realpath(output)]
-    lines = _lines(sources)
-    failures = {video: reason for path in sources for video, reason in read_failures(failures_file(path)).items()}
+    parts = [path for path in _files(patterns) if os.path.realpath(path) != os.path.realpath(output)]
+    lines = _lines(parts)
+    failures = {video: reason for path in parts for video, reason in read_failures(failures_file(path)).items()}
     failures = {video: reason for video, reason in sorted(failures.items()) if video not in lines}
     wanted = set(videos)
-    _refuse(lines.keys() - wanted, f"of {len(lines)} videos in {_named(sources)} do not belong to the collection")
+    _refuse(lines.keys() - wanted, f"of {len(lines)} videos in {_named(parts)} do not belong to the collection")
     _refuse(
         wanted - lines.keys() - failures.keys(),
-        f"of {len(wanted)} videos are in none of {_named(sources)}: narrate all shards to their end first",
+        f"of {len(wanted)} videos are in none of {_named(parts)}: narrate all shards to their end first",
     )
     if output.is_file():
         kept = _lines([output])
@@ -91,13 +94,17 @@ def merge(patterns: Sequence[str], output: Path, videos: Collection[str]) -> dic
     with whole(failures_file(output)) as temporary, temporary.open("w", encoding="utf-8") as listed:
         for video, reason in failures.items():
             listed.write(json.dumps({"video": video, "reason": reason}, ensure_ascii=False) + "\n")
+    sources = {video: one for path in parts for video, one in read_sources(sources_file(path)).items()}
+    with whole(sources_file(output)) as temporary, temporary.open("w", encoding="utf-8") as listed:
+        for video, source in sorted(sources.items()):
+            listed.write(json.dumps({"video": video, **source._asdict()}, ensure_ascii=False) + "\n")
     return failures
 
 
 def _files(patterns: Sequence[str]) -> list[Path]:
     files: list[Path] = []
     for pattern in patterns:
-        found = sorted(Path(name) for name in glob.glob(pattern) if not name.endswith(".failures.jsonl"))
+        found = sorted(Path(name) for name in glob.glob(pattern) if not name.endswith(_BESIDE))
         if not found:
             raise UserError(f"no narratives files at {pattern}")
         files += [path for path in found if path not in files]

@@ -19,7 +19,7 @@ from src.errors import UserError
 from src.places import Places
 from src.runs.reading import Answers, Run
 from src.videos.collection import collect
-from src.videos.frames import read_frames
+from src.videos.frames import from_start, read_frames
 
 FRAMES = 8
 """Frames of an example."""
@@ -75,8 +75,9 @@ def pictures(videos: Path | None, wanted: Sequence[tuple[str, float]]) -> dict[s
     for item in collect(videos, {video for video, _ in wanted}):
         if item.path is None:
             continue
-        frames = read_frames(item.path, dict(wanted)[item.video] / FRAMES, "decord", longest=160)
-        found[item.video] = [_jpeg(frame.pixels) for frame in frames][:FRAMES]
+        interval = dict(wanted)[item.video] / FRAMES
+        shown = from_start(read_frames(item.path, interval, "pyav", longest=160), interval)
+        found[item.video] = [_jpeg(pixels) for pixels in shown][:FRAMES]
     return found
 
 
@@ -125,11 +126,9 @@ def _around(told: Narratives, windows: Sequence[Sequence[float]], most: int = 9)
     return [(f"{told.times[i]:.0f} s", told.texts[i], distance[i] == 0) for i in chosen]
 
 
-def require_same_queries(answers: Mapping[str, Answers], split: str) -> None:
-    """Raise a UserError where variants answered different queries, which cannot be paired."""
-    first, *others = answers.items()
-    for name, answer in others:
-        if answer.ids != first[1].ids:
-            raise UserError(
-                f"{split}: {name} and {first[0]} answer different queries, so they are not compared by query"
-            )
+def require_same_queries(ours: Answers, theirs: Answers, split: str) -> None:
+    """Raise a UserError where two runs answered different queries, which cannot be paired."""
+    if ours.ids != theirs.ids:
+        raise UserError(
+            f"{split}: {ours.path} and {theirs.path} answer different queries, so no run is compared by query"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
@@ -13,11 +14,18 @@ from cycler import cycler
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.typing import RcKeyType
 from numpy.typing import NDArray
 
 from src.reporting.tables import Table
 from src.runs.reading import Run
+
+# The page's own colours: the baseline grey, the first variant beside it blue.
+_COLOURS = ["#8a94a3", "#2563c4", "#d9822b", "#2e7d4f", "#8a4fbf", "#b3392f", "#1d9aa8", "#c2a100"]
+MOST = len(_COLOURS)
+"""The most variants of a figure: each has a colour of its own."""
 
 _STYLE: dict[RcKeyType, Any] = {
     "font.size": 9,
@@ -28,12 +36,13 @@ _STYLE: dict[RcKeyType, Any] = {
     "text.parse_math": False,
     "figure.constrained_layout.use": True,
     "legend.frameon": False,
-    # The page's own colours: the baseline grey, the first variant beside it blue.
-    "axes.prop_cycle": cycler(
-        color=["#8a94a3", "#2563c4", "#d9822b", "#2e7d4f", "#8a4fbf", "#b3392f", "#1d9aa8", "#c2a100"]
-    ),
+    "axes.prop_cycle": cycler(color=_COLOURS),
 }
-_SIZE = (4.6, 2.8)
+_SIZE = (4.6, 2.6)
+"""Inches, the legend aside."""
+
+_LEGEND = 8
+"""Points of a legend's letters, in which its spaces are measured too."""
 
 
 @rc_context(_STYLE)
@@ -120,9 +129,19 @@ def _empty(x: str, y: str) -> tuple[Figure, Axes]:
 def _svg(figure: Figure) -> str:
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if handles:
-        # Above the axes, where it covers nothing; a long name would be wider than the figure.
-        columns = 1 if max(map(len, labels)) > 24 else 2 if max(map(len, labels)) > 12 else 4
-        figure.legend(handles, [label[:60] for label in labels], loc="outside upper left", ncols=columns, fontsize=8)
+        # Above the axes, where it covers nothing, in as many columns as its names leave room for.
+        names = [textwrap.fill(label, 52) for label in labels]
+        widest = max(_width(line) for name in names for line in name.splitlines())
+        columns = max(1, int(72 * _SIZE[0] / (widest + 5 * _LEGEND)))
+        lines = -(-len(names) // columns) * max(name.count("\n") + 1 for name in names)
+        figure.set_figheight(_SIZE[1] + 1.6 * _LEGEND * lines / 72)
+        figure.legend(handles, names, loc="outside upper left", ncols=columns, fontsize=_LEGEND)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     return re.sub(r"^.*?(?=<svg)", "", text.getvalue(), flags=re.DOTALL)
+
+
+def _width(text: str) -> float:
+    """Points that a text takes in a legend."""
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=_LEGEND), ismath=False)
+    return width

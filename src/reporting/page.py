@@ -21,7 +21,7 @@ from tqdm import tqdm
 from src.errors import UserError
 from src.files import whole
 from src.reporting import figures
-from src.reporting.bootstrap import Difference, paired_bootstrap
+from src.reporting.bootstrap import paired_bootstrap
 from src.reporting.examples import Example, choose, example, narratives_of, pictures, require_same_queries
 from src.reporting.published import read_published, with_published
 from src.reporting.tables import Gains, Table, differences, latex, markdown, summarise, tidy
@@ -37,7 +37,10 @@ class Sure:
     variant: str
     split: str
     metric: str
-    difference: Difference
+    mean: float
+    low: float
+    high: float
+    p: float
 
 
 class Drawing(NamedTuple):
@@ -58,6 +61,8 @@ class Part:
     seeds: int
     baseline: str | None
     best: str | None
+    variants: int  # how many there are
+    drawn: list[str]  # those in the figures
     differences: Gains
     part_differences: Gains
     bootstrap: list[Sure] = field(default_factory=list)
@@ -128,14 +133,17 @@ def _part(cfg: DictConfig, title: str, runs: Sequence[Run], problems: list[str])
     table = _ordered(cfg, table, baseline)
     details = _ordered(cfg, summarise(runs, cfg.columns, parts=True), baseline)
     variants = {variant: [run for run in runs if run.variant == variant] for variant in table.cells}
-    best = _best(table, baseline, variants) if len(variants) > 1 else None
+    ranked = _ranked(table, baseline)
+    drawn = [variant for variant in variants if variant in (baseline, *ranked[: figures.MOST - 1])]
     part = Part(
         title=title,
         table=table,
         parts=details,
         seeds=max(len(each) for each in variants.values()),
         baseline=baseline if len(variants) > 1 else None,
-        best=best,
+        best=next((variant for variant in ranked if any(run.splits for run in variants[variant])), None),
+        variants=len(variants),
+        drawn=drawn,
         differences=differences(table, baseline) if len(table.cells) > 1 else {},
         part_differences=differences(details, baseline) if len(details.cells) > 1 else {},
     )
@@ -144,7 +152,7 @@ def _part(cfg: DictConfig, title: str, runs: Sequence[Run], problems: list[str])
         part.table, part.parts = (with_published(each, published, runs) for each in (table, details))
         if (part.table, part.parts) == (table, details):
             problems.append(f"{cfg.paper} has no number of {title} under {', '.join(cfg.columns)}")
-    part.figures = _overview(cfg, variants, table)
+    part.figures = _overview(cfg, variants, table, drawn)
     for split in tqdm(_splits(runs), desc=title, unit="split", delay=3):
         try:
             _by_query(cfg, part, split, variants, baseline)
@@ -189,21 +197,23 @@ def _natural(name: str) -> list[tuple[float, str]]:
     return [(float(part), "") if index % 2 else (-1.0, part) for index, part in enumerate(parts)]
 
 
-def _best(table: Table, baseline: str, variants: Mapping[str, Sequence[Run]]) -> str:
-    """The variant that wins most columns, the baseline aside: its queries are shown beside the baseline's."""
-    others = [variant for variant in variants if variant != baseline and any(run.splits for run in variants[variant])]
-    means = {variant: np.mean([cell.mean for cell in table.cells[variant].values()]) for variant in others}
-    return max(means, key=lambda variant: means[variant], default=baseline)
+def _ranked(table: Table, baseline: str) -> list[str]:
+    """The variants from the best to the worst by the mean of their row, the baseline aside."""
+    means = {variant: np.mean([cell.mean for cell in cells.values()]) for variant, cells in table.cells.items()}
+    return sorted((variant for variant in means if variant != baseline), key=lambda variant: -means[variant])
 
 
-def _overview(cfg: DictConfig, variants: Mapping[str, Sequence[Run]], table: Table) -> list[Drawing]:
+def _overview(
+    cfg: DictConfig, variants: Mapping[str, Sequence[Run]], table: Table, drawn: Sequence[str]
+) -> list[Drawing]:
     found = []
-    curves = figures.learning_curves(variants, "mIoU")
+    curves = figures.learning_curves({variant: variants[variant] for variant in drawn}, "mIoU")
     if curves is not None:
         found.append(Drawing("learning_curves", "Validation while training, the mean over seeds.", curves))
     metric = cfg.columns[-1]
     caption = f"{metric} of each split; lines are standard deviations over seeds."
-    found.append(Drawing("bars", caption, figures.bars(table, metric)))
+    shown = table._replace(cells={variant: table.cells[variant] for variant in drawn})
+    found.append(Drawing("bars", caption, figures.bars(shown, metric)))
     runs = [run for each in variants.values() for run in each]
     for key, swept in _swept([run for run in runs if run.source is None]):
         splits = [split for split in _splits(swept) if any(f"test/{split}/{metric}" in run.metrics for run in swept)]
@@ -230,53 +240,62 @@ def _swept(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
 
 
 def _by_query(cfg: DictConfig, part: Part, split: str, variants: Mapping[str, Sequence[Run]], baseline: str) -> None:
-    """Add what is told query by query of one split."""
-    answers = {
-        variant: [run.answers(split) for run in runs if split in run.splits] for variant, runs in variants.items()
-    }
-    first = {variant: each[0] for variant, each in answers.items() if each}
-    require_same_queries(first, split)
-    # A query's IoU, the mean over seeds where there are several.
-    ious = {variant: np.mean([answer.ious for answer in each], axis=0) for variant, each in answers.items() if each}
-    one = next(iter(first.values()))
+    """Add what is told query by query of one split. Of most runs only the IoUs stay in memory."""
+    every: dict[str, list[NDArray[np.float64]]] = {}  # of each variant's runs
+    full: dict[str, Answers] = {}  # of one run of the variants whose queries are shown
+    one: Answers | None = None
+    for variant, run in ((variant, run) for variant, runs in variants.items() for run in runs if split in run.splits):
+        answers = run.answers(split)
+        one = one or answers
+        require_same_queries(one, answers, split)
+        every.setdefault(variant, []).append(answers.ious)
+        if variant in (baseline, part.best):
+            full.setdefault(variant, answers)
+    assert one is not None
     length = (one.truth[:, 1] - one.truth[:, 0]) / one.duration
     middle = one.truth.mean(axis=1) / one.duration
-    drawn = [
-        Drawing(f"{split}_iou", "How well the first moments overlap.", figures.iou_histogram(ious)),
-        Drawing(
-            f"{split}_by_length", "Recall by length of the moment.", figures.recall_by("length / video", length, ious)
-        ),
-        Drawing(
-            f"{split}_by_place", "Recall by where the moment lies.", figures.recall_by("middle / video", middle, ious)
-        ),
+    # A query's IoU, the mean over seeds where there are several.
+    shown = {variant: np.mean(every[variant], axis=0) for variant in part.drawn if variant in every}
+    by_length, by_place = (
+        figures.recall_by(label, where, shown)
+        for label, where in (("length / video", length), ("middle / video", middle))
+    )
+    drawings = [
+        Drawing(f"{split}_iou", "How well the first moments overlap.", figures.iou_histogram(shown)),
+        Drawing(f"{split}_by_length", "Recall by length of the moment.", by_length),
+        Drawing(f"{split}_by_place", "Recall by where the moment lies.", by_place),
     ]
-    part.distributions.append((split, drawn))
-    if baseline not in first or len(first) < 2:
-        return
-    for variant in first:
-        if variant != baseline:
-            part.bootstrap += _sureness(variant, split, answers[variant], answers[baseline])
-    if part.best in first and part.best != baseline:
-        part.examples.append((split, _examples(cfg, variants, first, part.best, baseline)))
+    part.distributions.append((split, drawings))
+    if baseline in every and len(every) > 1:
+        part.bootstrap += _sureness(split, every, baseline)
+    if part.best is not None and full.keys() == {baseline, part.best}:
+        part.examples.append((split, _examples(cfg, variants, full, part.best, baseline)))
 
 
-def _sureness(variant: str, split: str, ours: Sequence[Answers], theirs: Sequence[Answers]) -> list[Sure]:
-    def values(answers: Sequence[Answers], least: float | None) -> NDArray[np.float64]:
-        each = [answer.ious if least is None else (answer.ious >= least).astype(np.float64) for answer in answers]
+def _sureness(split: str, ious: Mapping[str, Sequence[NDArray[np.float64]]], baseline: str) -> list[Sure]:
+    def values(variant: str) -> NDArray[np.float64]:
+        """R1@0.5, R1@0.7 and IoU of each query (3, n), in percent, the mean over seeds."""
+        each = [(found >= 0.5, found >= 0.7, found) for found in ious[variant]]
         return 100 * np.mean(each, axis=0)
 
+    others = [variant for variant in ious if variant != baseline]
+    ours = np.empty((len(others), 3, len(ious[baseline][0])), np.float32)
+    for row, variant in enumerate(others):
+        ours[row] = values(variant)
+    found = paired_bootstrap(ours, values(baseline).astype(np.float32))
     return [
-        Sure(variant, split, metric, paired_bootstrap(values(ours, least), values(theirs, least)))
-        for metric, least in (("R1@0.5", 0.5), ("R1@0.7", 0.7), ("mIoU", None))
+        Sure(variant, split, metric, *(float(number[row, column]) for number in found))
+        for row, variant in enumerate(others)
+        for column, metric in enumerate(("R1@0.5", "R1@0.7", "mIoU"))
     ]
 
 
 def _examples(
-    cfg: DictConfig, variants: Mapping[str, Sequence[Run]], first: Mapping[str, Answers], best: str, baseline: str
+    cfg: DictConfig, variants: Mapping[str, Sequence[Run]], answers: Mapping[str, Answers], best: str, baseline: str
 ) -> list[Example]:
-    compared = {baseline: first[baseline], best: first[best]}
-    chosen = choose(first[best].ious, first[baseline].ious, cfg.examples)
-    records = first[best].records(chosen)
+    compared = {baseline: answers[baseline], best: answers[best]}
+    chosen = choose(answers[best].ious, answers[baseline].ious, cfg.examples)
+    records = answers[best].records(chosen)
     told = narratives_of(variants[best][0], [record["video"] for record in records])
     frames = pictures(
         Path(cfg.videos) if cfg.videos else None, [(record["video"], record["duration"]) for record in records]

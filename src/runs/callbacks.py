@@ -49,13 +49,22 @@ class PredictionWriter(Callback):
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         moments = {name: dataset.moments for name, dataset in trainer.datamodule.tests.items()}  # type: ignore[attr-defined]
-        parts = _gather(self.predictions)
-        if trainer.is_global_zero:
-            for split in moments:
-                predictions = [prediction for part in parts for prediction in part.get(split, ())]
-                if len(predictions) == len(moments[split]):  # not where a Trainer was told to test a part only
-                    write_predictions(self.folder / f"{split}.jsonl", predictions, moments[split], split)
+        parts = _gathered(self.predictions)
+        for split in moments if parts else ():
+            predictions = [prediction for part in parts for prediction in part.get(split, ())]
+            if len(predictions) == len(moments[split]):  # not where a Trainer was told to test a part only
+                write_predictions(self.folder / f"{split}.jsonl", predictions, moments[split], split)
         self.predictions = {}
+
+
+def _gathered(mine: dict[str, list[Prediction]]) -> list[dict[str, list[Prediction]]]:
+    """The predictions of every process, in the first one; nothing in the others."""
+    if not torch.distributed.is_initialized():
+        return [mine]
+    first = torch.distributed.get_rank() == 0
+    every: list[Any] = [None] * torch.distributed.get_world_size() if first else []
+    torch.distributed.gather_object(mine, every if first else None)
+    return every
 
 
 def _gather(mine: Any) -> list[Any]:

@@ -9,74 +9,90 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from src.data.records import LONGEST, Moment
 from src.errors import UserError
-from src.files import is_number, parse_json, read_text, shown, whole
+from src.files import is_number, parse_json, read_lines, read_text, shown, whole
 from src.moments import RankedMoments
 
 Scored = tuple[float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer to one query.
+    """The answer to one query, 12 bytes a window: metrics are computed of single precision.
 
-    Attributes:
+    Args:
         query_id: The query's id.
-        windows: (start, end, score), seconds, best first; at least one.
-        saliency: a score for each snippet, where the predictor has one.
+        windows: (K, 3) start, end and score, seconds, best first; at least one.
+        saliency: (L,) a score for each snippet, where the predictor has one.
     """
 
-    query_id: str
-    windows: tuple[Scored, ...]
-    saliency: tuple[float, ...] = ()
+    __slots__ = ("query_id", "ranked", "saliency")
+
+    def __init__(self, query_id: str, windows: ArrayLike, saliency: ArrayLike = ()) -> None:
+        self.query_id = query_id
+        self.ranked: NDArray[np.float32] = np.array(windows, np.float32)
+        self.saliency: NDArray[np.float32] = np.array(saliency, np.float32)
+
+    @property
+    def windows(self) -> tuple[Scored, ...]:
+        """(start, end, score) of each window."""
+        return tuple((start, end, score) for start, end, score in self.ranked.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Prediction)
+            and self.query_id == other.query_id
+            and np.array_equal(self.ranked, other.ranked)
+            and np.array_equal(self.saliency, other.saliency)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def to_predictions(ranked: RankedMoments, moments: Sequence[Moment]) -> list[Prediction]:
     """The predictions of a batch, whose queries are `moments`."""
-    saliency = ranked.saliency.float().cpu() if ranked.saliency is not None else None
-    rows = torch.cat((ranked.windows, ranked.scores[..., None]), dim=-1).tolist()
+    rows = torch.cat((ranked.windows, ranked.scores[..., None]), dim=-1).float().cpu().numpy()
+    saliency = ranked.saliency.float().cpu().numpy() if ranked.saliency is not None else None
     counts, lengths = ranked.counts.tolist(), ranked.lengths.tolist()
     return [
-        Prediction(
-            moment.query_id,
-            tuple((start, end, score) for start, end, score in rows[i][: counts[i]]),
-            tuple(saliency[i, : lengths[i]].tolist()) if saliency is not None else (),
-        )
+        Prediction(moment.query_id, rows[i, : counts[i]], saliency[i, : lengths[i]] if saliency is not None else ())
         for i, moment in enumerate(moments)
     ]
 
 
 def to_ranked(predictions: Sequence[Prediction]) -> RankedMoments:
     """Predictions as metrics take them. One without saliency has `lengths` 0."""
-
-    def padded(rows: Sequence[Sequence[float]], width: int, fill: float) -> Tensor:
-        return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows])
-
-    most = max(len(prediction.windows) for prediction in predictions)
-    starts, ends, scores = (
-        padded([[window[side] for window in prediction.windows] for prediction in predictions], most, fill)
-        for side, fill in ((0, 0.0), (1, 0.0), (2, -torch.inf))
-    )
-    longest = max(len(prediction.saliency) for prediction in predictions)
+    counts = torch.tensor([len(prediction.ranked) for prediction in predictions])
+    lengths = torch.tensor([len(prediction.saliency) for prediction in predictions])
+    ranked = _padded([prediction.ranked for prediction in predictions])
+    absent = torch.arange(ranked.shape[1]) >= counts[:, None]
     return RankedMoments(
-        windows=torch.stack((starts, ends), dim=-1),
-        scores=scores,
-        counts=torch.tensor([len(prediction.windows) for prediction in predictions]),
-        saliency=padded([prediction.saliency for prediction in predictions], longest, 0.0) if longest else None,
-        lengths=torch.tensor([len(prediction.saliency) for prediction in predictions]),
+        windows=ranked[..., :2],
+        scores=ranked[..., 2].masked_fill(absent, -torch.inf),
+        counts=counts,
+        saliency=_padded([prediction.saliency for prediction in predictions]) if lengths.any() else None,
+        lengths=lengths,
     )
+
+
+def _padded(rows: Sequence[NDArray[np.float32]]) -> Tensor:
+    return pad_sequence([torch.from_numpy(each) for each in rows], batch_first=True)
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction], moments: Sequence[Moment], split: str) -> None:
-    """Write predictions beside the ground truth of their queries, in the order of `moments`, whole or not at all."""
+    """Write predictions beside the ground truth of their queries, in the order of `moments`, whole or not at all.
+
+    Seconds have four decimals, scores six digits.
+    """
     answers = {prediction.query_id: prediction for prediction in predictions}
     with whole(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for moment in moments:
@@ -89,11 +105,17 @@ def write_predictions(path: Path, predictions: Sequence[Prediction], moments: Se
                 "duration": moment.duration,
                 "windows": moment.windows,
                 "novel": moment.novel,
-                "predictions": answer.windows,
+                "predictions": [
+                    (round(start, 4), round(end, 4), _digits(score)) for start, end, score in answer.windows
+                ],
             }
-            if answer.saliency:
-                record["saliency"] = answer.saliency
+            if len(answer.saliency):
+                record["saliency"] = [_digits(score) for score in answer.saliency.tolist()]
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _digits(score: float) -> float:
+    return float(f"{score:.6g}")
 
 
 def read_predictions(path: Path, moments: Sequence[Moment]) -> list[Prediction]:
@@ -107,8 +129,8 @@ def read_predictions(path: Path, moments: Sequence[Moment]) -> list[Prediction]:
     """
     if not path.is_file():
         raise UserError(f"no predictions file at {path}")
-    text = read_text(path)
-    found = _of_activitynet(text, path, moments) if _is_one_object(text) else _of_lines(text, path)
+    # JSON Lines may be large and are read a line at a time; ActivityNet's JSON is one object, over however many lines.
+    found = _of_activitynet(path, moments) if _is_one_object(path) else _of_lines(path)
     answers: dict[str, Prediction] = {}
     for where, prediction in found:
         if prediction.query_id in answers:
@@ -126,33 +148,35 @@ def _require_same_queries(path: Path, answers: dict[str, Prediction], moments: S
             raise UserError(f"{path} {what} {len(ids)} queries ({names}): is it of this data set and split?")
 
 
-def _of_lines(text: str, path: Path) -> Iterator[tuple[str, Prediction]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        record = parse_json(line, where, "a JSON record")
-        if not isinstance(record, dict):
-            raise UserError(f"{where}: not a JSON record")
-        if "qid" in record:
-            windows, saliency = record.get("pred_relevant_windows"), record.get("pred_saliency_scores", [])
-        elif "query_id" in record:
-            windows, saliency = record.get("predictions"), record.get("saliency", [])
-        else:
-            raise UserError(f"{where}: a record needs query_id and predictions, or qid and pred_relevant_windows")
-        query_id = record.get("qid", record.get("query_id"))
-        if not isinstance(query_id, str) and type(query_id) is not int:
-            raise UserError(f"{where}: the query's id is {shown(query_id)}, not text or a number")
-        if not isinstance(saliency, list) or not all(map(is_number, saliency)):
-            raise UserError(f"{where}: the saliency is {shown(saliency)}, not a list of finite numbers")
-        yield where, Prediction(str(query_id), _windows(windows, where), tuple(map(float, saliency)))
+def _of_lines(path: Path) -> Iterator[tuple[str, Prediction]]:
+    for where, _, line in read_lines(path):
+        if line.strip():
+            yield where, _of_line(line, where)
 
 
-def _of_activitynet(text: str, path: Path, moments: Sequence[Moment]) -> Iterator[tuple[str, Prediction]]:
+def _of_line(line: bytes, where: str) -> Prediction:
+    record = parse_json(line, where, "a JSON record")
+    if not isinstance(record, dict):
+        raise UserError(f"{where}: not a JSON record")
+    if "qid" in record:
+        windows, saliency = record.get("pred_relevant_windows"), record.get("pred_saliency_scores", [])
+    elif "query_id" in record:
+        windows, saliency = record.get("predictions"), record.get("saliency", [])
+    else:
+        raise UserError(f"{where}: a record needs query_id and predictions, or qid and pred_relevant_windows")
+    query_id = record.get("qid", record.get("query_id"))
+    if not isinstance(query_id, str) and type(query_id) is not int:
+        raise UserError(f"{where}: the query's id is {shown(query_id)}, not text or a number")
+    if not isinstance(saliency, list) or not all(map(is_number, saliency)):
+        raise UserError(f"{where}: the saliency is {shown(saliency)}, not a list of finite numbers")
+    return Prediction(str(query_id), _windows(windows, where), saliency)
+
+
+def _of_activitynet(path: Path, moments: Sequence[Moment]) -> Iterator[tuple[str, Prediction]]:
     queries: dict[str, list[Moment]] = defaultdict(list)
     for moment in moments:
         queries[moment.video].append(moment)
-    results = parse_json(text, path)["results"]
+    results = parse_json(read_text(path), path)["results"]
     if not isinstance(results, dict):
         raise UserError(f"{path}: results is not {{video: [predictions]}}")
     for video, entries in results.items():
@@ -174,7 +198,7 @@ def _of_activitynet(text: str, path: Path, moments: Sequence[Moment]) -> Iterato
             yield where, Prediction(moment.query_id, _windows(windows, where), ())
 
 
-def _windows(windows: Any, where: str) -> tuple[Scored, ...]:
+def _windows(windows: Any, where: str) -> list[Scored]:
     """Check [[start, end] or [start, end, score], …]; what has no score is taken to be in order."""
     if not isinstance(windows, list) or not windows:
         raise UserError(f"{where}: no predicted windows")
@@ -187,16 +211,19 @@ def _windows(windows: Any, where: str) -> tuple[Scored, ...]:
         if window[0] > window[1]:
             raise UserError(f"{where}: window {shown(window)} ends before it starts")
         checked.append((float(window[0]), float(window[1]), float(window[2]) if len(window) == 3 else -float(rank)))
-    return tuple(sorted(checked, key=lambda window: -window[2]))
+    return sorted(checked, key=lambda window: -window[2])
 
 
-def _is_one_object(text: str) -> bool:
+def _is_one_object(path: Path) -> bool:
     """Whether the whole text is one JSON object, of ActivityNet's kind."""
-    try:
-        whole = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(whole, dict) and "results" in whole
+    _, _, first = next(read_lines(path), (None, None, b""))
+    for text in (first, None):
+        try:
+            value = json.loads(read_text(path) if text is None else text)
+        except (ValueError, RecursionError):
+            continue  # the first line alone is none: an object over several
+        return isinstance(value, dict) and "results" in value
+    return False
 
 
 def _letters(sentence: str) -> str:

@@ -21,7 +21,7 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from src.command import quoted
+from src.arguments import quoted
 from src.errors import UserError, reason
 from src.runs.folder import read_status, write_json, write_status
 

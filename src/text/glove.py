@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from src.errors import UserError
-from src.text.encoder import Texts, Words
-from src.text.tokens import words as split
+from src.text.encoder import Words
+from src.text.words import WordVectors
 
 _log = logging.getLogger(__name__)
 
 Vectors = dict[str, NDArray[np.float32]]
 
 
-class Glove:
+class Glove(WordVectors):
     """Word vectors from a file of which only the words in use are kept.
 
     Args:
@@ -44,23 +44,21 @@ class Glove:
             return []
         return [f"no word vectors at {self.path}: get them from {self.source}, or set text.encoder.path"]
 
-    def words(self, sentences: Texts) -> Iterator[Words]:
-        """The words of each sentence: zeros, and flagged, where there is no vector."""
-        vectors = self._vectors({word for sentence in sentences for word in split(sentence)})
-        nothing = np.zeros(self.dim, np.float32)
-        for sentence in sentences:
-            tokens = split(sentence)
-            features = np.stack([vectors.get(word, nothing) for word in tokens])
-            yield Words(features, np.array([word not in vectors for word in tokens]))
+    def vectors(self, vocabulary: Sequence[str]) -> Words:
+        """The vectors of words, looked up in the file: only theirs are kept."""
+        found = self._find(set(vocabulary))
+        features = np.zeros((len(vocabulary), self.dim), np.float32)
+        for place, word in enumerate(vocabulary):
+            if word in found:
+                features[place] = found[word]
+        return Words(features, np.array([word not in found for word in vocabulary], bool))
 
-    def sentences(self, texts: Texts) -> Iterator[NDArray[np.float32]]:
-        """The mean of each text's known words (Sent of Eq. 3); zeros where none is known."""
-        vectors = self._vectors({word for text in texts for word in split(text)})
-        for text in tqdm(texts, desc="averaging word vectors", unit="text", delay=3):
-            known = [vectors[word] for word in split(text) if word in vectors]
-            yield np.mean(known, axis=0) if known else np.zeros(self.dim, np.float32)
+    def pool(self, words: Words) -> NDArray[np.float32]:
+        """The mean of the known words (Sent of Eq. 3); zeros where none is known."""
+        known = words.features[~words.unknown]
+        return known.mean(axis=0) if len(known) else np.zeros(self.dim, np.float32)
 
-    def _vectors(self, vocabulary: set[str]) -> Vectors:
+    def _find(self, vocabulary: set[str]) -> Vectors:
         if missing := self.missing():
             raise UserError(missing[0])
         # Bytes, and only the first word of most lines: the official file has two million lines of 300 numbers.

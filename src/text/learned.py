@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.text.encoder import Texts, Words
-from src.text.tokens import words as split
+from src.text.words import WordVectors
 
 _log = logging.getLogger(__name__)
 
 
-class Learned:
+class Learned(WordVectors):
     """Random directions, nearly orthogonal, of length one: the network's projection of them is learned, which is what a
     table of vectors learned from scratch is.
 
@@ -40,18 +39,20 @@ class Learned:
             "text=learned: words mean what training teaches. One that no training query has means nothing to the "
             "network, so expect a split of novel words to fall to what the rest of its queries says"
         )
-        for sentence in sentences:
-            features = np.stack([_vector(word, self.dim) for word in split(sentence)])
-            yield Words(features, np.zeros(len(features), bool))
+        return super().words(sentences)
 
-    def sentences(self, texts: Texts) -> Iterator[NDArray[np.float32]]:
-        """The sum of each text's words over the root of their number, which keeps the length of a word's vector."""
-        for text in texts:
-            vectors = np.stack([_vector(word, self.dim) for word in split(text)])
-            yield (vectors.sum(axis=0) / np.sqrt(len(vectors))).astype(np.float32)
+    def vectors(self, vocabulary: Sequence[str]) -> Words:
+        """The vectors of words: all are known."""
+        features = np.empty((len(vocabulary), self.dim), np.float32)
+        for place, word in enumerate(vocabulary):
+            features[place] = _vector(word, self.dim)
+        return Words(features, np.zeros(len(vocabulary), bool))
+
+    def pool(self, words: Words) -> NDArray[np.float32]:
+        """The sum of a text's words over the root of their number, which keeps the length of a word's vector."""
+        return (words.features.sum(axis=0) / np.sqrt(len(words.features))).astype(np.float32)
 
 
-@lru_cache(maxsize=65536)
 def _vector(word: str, dim: int) -> NDArray[np.float32]:
     seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
     vector = np.random.default_rng(seed).standard_normal(dim)

@@ -14,9 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.data import store as store_module
 from src.data.store import Columns, Store, open_if_made_by, write_store
 from src.errors import UserError
+from tests.memory import peak_memory
 
 inherited: Store
 
@@ -121,23 +121,52 @@ def test_a_pickled_store_carries_no_rows(path: Path) -> None:
     assert read(pickle.loads(pickle.dumps(store)), "c") == read(store, "c")
 
 
-def resident_file_pages() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("RssFile")).split()[1]) * 1024
+def _write(path: Path, videos: int) -> None:
+    block = np.ones((1000, 1000), np.float16)
+    write_store(path, ((str(video), {"features": block}) for video in range(videos)), {})
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-def test_reading_a_store_does_not_grow_the_process(tmp_path: Path) -> None:
-    path = tmp_path / "large.h5"
-    block = np.ones((128, 1024), np.float16)
-    write_store(path, ((str(video), {"features": block}) for video in range(400)), {})
+def test_the_memory_of_writing_does_not_grow_with_the_store(tmp_path: Path) -> None:
+    small, large = (peak_memory(lambda size=size: _write(tmp_path / f"{size}.h5", size)) for size in (100, 400))
+    assert (tmp_path / "400.h5").stat().st_size > 800e6
+    assert large - small < 50 << 20
+
+
+def test_the_disk_holds_a_store_only_once_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    write = h5py.Dataset.__setitem__
+
+    def counting(dataset: h5py.Dataset, *arguments: object) -> None:
+        write(dataset, *arguments)
+        dataset.flush()
+        taken.append(sum(file.stat().st_blocks * 512 for file in tmp_path.rglob("*") if file.is_file()))
+
+    monkeypatch.setattr(h5py.Dataset, "__setitem__", counting)
+    _write(tmp_path / "s.h5", 20)
+    assert len(taken) > 5
+    assert max(taken) < 1.3 * (tmp_path / "s.h5").stat().st_size
+
+
+@pytest.mark.parametrize("rows", [1, 10])
+def test_random_reads_leave_nothing_of_a_store_in_the_process(tmp_path: Path, rows: int) -> None:
+    block = np.ones((rows, 1024), np.float16)
+    count = 15_000 // rows
+    write_store(tmp_path / "s.h5", ((str(key), {"features": block}) for key in range(count)), {})
+    store = Store(tmp_path / "s.h5")
+    keys = np.random.default_rng(0).integers(count, size=30_000).astype(str).tolist()
+
+    def read_all() -> None:
+        for key in keys:
+            store[key]
+
+    assert peak_memory(read_all) < 16 << 20
+
+
+def test_a_store_cut_short_while_in_use_is_told(path: Path) -> None:
     store = Store(path)
-    store["0"]
-    before = resident_file_pages()
-    for key in store:
-        store[key]
-    assert path.stat().st_size > 100 << 20
-    assert resident_file_pages() - before < 40 << 20
+    with path.open("r+b") as file:
+        file.truncate(100)
+    assert "was cut short while it was in use" in error(store.__getitem__, "c")
 
 
 def test_a_missing_key_is_named_with_the_file(path: Path) -> None:
@@ -239,9 +268,3 @@ def test_an_open_store_and_its_forks_outlive_their_replacement(path: Path) -> No
     assert read(store, "a") == expected
     with multiprocessing.get_context("fork").Pool(1, initializer=_inherit, initargs=(store,)) as pool:
         assert pool.apply(_read_inherited, ("a",)) == expected
-
-
-def test_pages_are_given_back_often(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "_MAPPED_BYTES", 1)
-    store = Store(path)
-    assert [read(store, key) for key in "abcabc"] == [read(store, key) for key in "abcabc"]

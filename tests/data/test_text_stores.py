@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import random
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,35 @@ def test_queries_are_stored_by_sentence(tmp_path: Path, glove: Glove) -> None:
     rows = store["Person opens door"]
     assert rows["features"].tolist() == [[1, 0], [0, 0], [0, 2]]
     assert rows["unknown"].tolist() == [False, True, False]
+
+
+def test_a_text_is_split_once_and_a_word_stored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(0)
+    vocabulary = [f"word{number}" for number in range(300)]
+    vectors = tmp_path / "glove.txt"
+    vectors.write_text("".join(f"{word} {' '.join(['0.25'] * 299)} {n}\n" for n, word in enumerate(vocabulary)))
+    sentences = [" ".join(chance.choices([*vocabulary, "nowhere"], k=13)) for _ in range(3000)]
+    split: list[str] = []
+
+    def counting(sentence: str) -> list[str]:
+        split.append(sentence)
+        return sentence.split()
+
+    monkeypatch.setattr("src.text.words.split", counting)
+    encoder = Glove(str(vectors), 300, "https://example.org")
+    store = query_store(tmp_path / "q.h5", encoder, sentences)
+    assert sorted(split) == sorted(set(sentences))
+    assert store.path.stat().st_size < 3000 * 13 * 300 * 2 / 10
+    copy = pickle.loads(pickle.dumps(store))
+    for sentence, words in zip(sentences[:50], encoder.words(sentences[:50]), strict=True):
+        for each in (store, copy):
+            assert each[sentence]["features"].tolist() == words.features.tolist()
+            assert each[sentence]["unknown"].tolist() == words.unknown.tolist()
+    assert (store.dim, store.count(sentences[0])) == (300, 13)
+    assert len(pickle.dumps(store)) < 1.2 * sum(map(len, sentences)) + 100_000
+    split.clear()
+    list(encoder.sentences(sentences[:50]))
+    assert split == sentences[:50]
 
 
 def test_narratives_are_stored_by_video_with_their_times(tmp_path: Path, glove: Glove, file: Path) -> None:

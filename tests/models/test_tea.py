@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import pytest
 import torch
 
 from src.data.batch import collate
 from src.data.similarity import standardised_cosine
 from src.models.match import CosineMatch
-from src.models.mergers import Add, ConcatMLP, CrossAttention, Merger, NarrativeOnly, VideoOnly
+from src.models.mergers import Add, ConcatMLP, Merger
 from src.models.network import Network
 from src.models.paragraph import ParagraphQuery
 from src.models.predictor import Streams
@@ -20,13 +19,6 @@ from src.models.tea import parameter_groups
 from tests.models.samples import sample
 
 VIDEO, TEXT, HIDDEN = 12, 10, 16
-MERGERS = {
-    "none": lambda: VideoOnly(HIDDEN),
-    "narrative_only": lambda: NarrativeOnly(HIDDEN),
-    "add": lambda: Add(HIDDEN),
-    "attention": lambda: CrossAttention(HIDDEN, 4, 0.2),
-    "concat_mlp": lambda: ConcatMLP(HIDDEN, 0.2),
-}
 
 
 def predictor(supervise: str = "fused") -> SpanPredictor:
@@ -53,37 +45,6 @@ def network(merger: Merger, paragraph: bool = True, supervise: str = "fused") ->
     if paragraph:
         branch = ParagraphQuery(span, CosineMatch(HIDDEN), TEXT, 0.5)
     return Network(span, merger, branch, CosineMatch(HIDDEN), VIDEO if merger.uses_video else None, TEXT)
-
-
-@pytest.mark.parametrize("name", MERGERS)
-@pytest.mark.parametrize("paragraph", [False, True])
-def test_every_composition_learns_with_all_its_weights(name: str, paragraph: bool) -> None:
-    torch.manual_seed(0)
-    net = network(MERGERS[name](), paragraph)
-    batch = collate([sample(1, 20, 5), sample(2, 9, 3)])
-    loss = torch.stack(list(net.predictor.losses(net(batch.inputs), batch.inputs, batch.truth, 0.2).values())).sum()
-    loss.backward()
-    assert loss.isfinite()
-    for parameter_name, parameter in net.named_parameters():
-        assert parameter.grad is not None, parameter_name
-        assert parameter.grad.isfinite().all(), parameter_name
-
-
-@pytest.mark.parametrize("name", MERGERS)
-def test_a_sample_is_the_same_alone_and_in_any_batch(name: str) -> None:
-    torch.manual_seed(0)
-    net = network(MERGERS[name]()).eval()
-    samples = [sample(1, 33, 7), sample(2, 1, 1), sample(3, 128, 2), sample(4, 17, 12)]
-    together: SpanOutput = net(collate(samples).inputs)
-    for i, one in enumerate(samples):
-        alone: SpanOutput = net(collate([one]).inputs)
-        for side in ("start", "end"):
-            torch.testing.assert_close(
-                getattr(alone.boundaries, side)[0],
-                getattr(together.boundaries, side)[i, : one.sample.length],
-                atol=1e-5,
-                rtol=0,
-            )
 
 
 def test_fused_scores_are_the_weighted_sum_of_both_branches() -> None:

@@ -90,6 +90,18 @@ def say(text: str | None) -> Behaviour:
     return lambda handler, request: respond(handler, 200, body)
 
 
+def answer(finish_reason: str = "stop", **message: Any) -> Behaviour:
+    """A completion whose message has these fields."""
+    choice = {"message": {"role": "assistant", **message}, "finish_reason": finish_reason}
+    return body({"choices": [choice]})
+
+
+def body(content: Any) -> Behaviour:
+    """Anything, as JSON, with the status of a success."""
+    written = json.dumps(content).encode()
+    return lambda handler, request: respond(handler, 200, written)
+
+
 def status(code: int, message: str = "", **headers: str) -> Behaviour:
     body = json.dumps({"error": {"message": message}}).encode()
     return lambda handler, request: respond(handler, code, body, **headers)

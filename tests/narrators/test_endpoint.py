@@ -20,6 +20,7 @@ from PIL import Image
 
 from src.commands.narrate import narrate
 from src.data.narratives import read_narratives
+from src.data.records import Narratives
 from src.errors import UserError
 from src.narrators.endpoint import EndpointNarrator
 from src.narrators.journal import failures_file
@@ -195,6 +196,107 @@ def test_no_trace_of_the_key_after_a_run_of_the_command(items: list[Item], tmp_p
     written = [path.read_text(errors="replace") for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert len(written) >= 4  # narratives, the dumped configs, the log
     assert not any(_KEY in text for text in (run.stdout, run.stderr, *written))
+
+
+_REASONING = "The user wants a caption. I see a door."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"<think>{_REASONING}</think> A door.",
+        f"{_REASONING}</think>\n\nA door.",
+        f"<think>\n{_REASONING}\n</think>\n<answer>A door.</answer>",
+        f"<Thinking>{_REASONING}</Thinking>A door.",
+        f"◁think▷{_REASONING}◁/think▷A door.",
+        f"[THINK]{_REASONING}[/THINK]A door.",
+        f"<think>Hm.</think>Well.<think>{_REASONING}</think>A door.",
+        f"<think></think>A door.<think>{_REASONING}",
+        f"<|channel|>analysis<|message|>{_REASONING}<|end|><|start|>assistant<|channel|>final<|message|>A door.",
+        f"<think>{_REASONING}</think><|begin_of_box|>A door.<|end_of_box|>",
+        [{"type": "text", "text": "A "}, {"type": "text", "text": "door."}],
+        [{"type": "thinking", "thinking": [{"type": "text", "text": _REASONING}]}, {"type": "text", "text": "A door."}],
+        ["A door."],
+        "A door.\u200b",
+    ],
+)
+def test_only_the_answer_is_a_narrative(items: list[Item], content: Any) -> None:
+    with serve(servers.answer(content=content, reasoning_content=_REASONING)) as server:
+        (outcome,) = _narrator(server.url).outcomes(items[:1], READING)
+    assert isinstance(outcome, Narratives), outcome
+    assert outcome.texts == ("A door.",)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "says"),
+    [
+        (servers.answer(content=f"<think>{_REASONING}"), "ends before the model's reasoning does"),
+        (servers.answer("length", content=None, reasoning_content=_REASONING), "limit of tokens while the model"),
+        (servers.answer("length", content="", reasoning=_REASONING), "limit of tokens while the model reasoned"),
+        (servers.answer("length", content=""), "limit of tokens before the model said anything"),
+        (servers.answer(content=None, refusal="I can't describe people."), "I can't describe people."),
+        (servers.answer("content_filter", content=""), "content_filter"),
+        (
+            servers.body({"error": {"message": "image too large", "code": 400}}),
+            "refuses the frame: 400 image too large",
+        ),
+        (servers.body({"error": "out of memory"}), "gave no caption in 2 attempts: 500 out of memory"),
+        (servers.body({"choices": [{"error": {"code": 502, "message": "upstream"}}]}), "2 attempts: 502 upstream"),
+        (servers.body({"choices": []}), "2 attempts: an answer that is no chat completion"),
+        (servers.body([]), "2 attempts: an answer that is no chat completion"),
+        (servers.answer(content="\u200b"), "said nothing of the frame at 0 s"),
+        (servers.answer(content="…"), "said nothing of the frame at 0 s"),
+    ],
+)
+def test_why_there_is_no_caption_is_kept(items: list[Item], behaviour: servers.Behaviour, says: str) -> None:
+    with serve(behaviour) as server:
+        (outcome,) = _narrator(server.url, attempts=2).outcomes(items[:1], READING)
+    assert isinstance(outcome, Failure)
+    assert says in outcome.reason
+    assert "\n" not in outcome.reason
+    assert not outcome.of_file
+
+
+def test_an_error_with_the_status_of_a_success_may_pass_or_be_final(items: list[Item]) -> None:
+    busy = servers.body({"error": {"code": 429, "message": "busy"}})
+    with serve(busy, say("A door.")) as server:
+        assert _narrator(server.url).narrate([_frame()]) == ["A door."]
+    final = servers.body({"error": {"code": 401, "message": "wrong key"}})
+    with serve(final) as server, pytest.raises(UserError, match="refuses every request: 401 wrong key"):
+        _narrator(server.url).narrate([_frame()])
+
+
+def test_blanks_around_the_key_are_stripped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEA_TEST_KEY", f" {_KEY}\r\n")
+    with serve(say("A door.")) as server:
+        _narrator(server.url).narrate([_frame()])
+    assert server.keys == [f"Bearer {_KEY}"]
+
+
+@pytest.mark.parametrize("key", [f"{_KEY}\nx", f"{_KEY} x", f"{_KEY}ü", f"{_KEY}\x7f"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEA_TEST_KEY", key)
+    with pytest.raises(UserError, match="TEA_TEST_KEY holds no key") as caught:
+        _narrator("http://localhost/v1")
+    assert _KEY not in str(caught.value)
+    with pytest.raises(UserError, match=r"narrator\.key is no name") as caught:
+        _narrator("http://localhost/v1", key=_KEY)
+    assert _KEY not in str(caught.value)
+
+
+def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None leads to this machine; one that cannot be used is one line."""
+    for proxy in ("socks5://localhost:1", "http://127.0.0.1:1", "nonsense://me:secret@host"):
+        monkeypatch.setenv("ALL_PROXY", proxy)
+        with serve(say("A door.")) as server:
+            assert _narrator(server.url).narrate([_frame()]) == ["A door."]
+            assert _narrator(server.url.replace("127.0.0.1", "localhost")).narrate([_frame()]) == ["A door."]
+    with pytest.raises(UserError, match="through the proxy of the environment") as caught:
+        _narrator("http://example.org/v1")
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("ALL_PROXY", "socks5://localhost:1")
+    with pytest.raises(UserError, match="through the proxy of the environment"):
+        _narrator("http://example.org/v1")
 
 
 @pytest.fixture(scope="module")

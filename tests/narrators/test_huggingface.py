@@ -16,11 +16,16 @@ from hydra.utils import instantiate
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from src.data.records import Narratives
 from src.errors import UserError
 from src.narrators.huggingface import HuggingFaceNarrator
-from src.narrators.narrator import NarrationError
+from src.narrators.narrator import Failure, NarrationError
+from src.videos.collection import Item
 from src.videos.frames import Pixels
 from tests.compose import compose
+from tests.narrators.colours import READING
+from tests.narrators.tiny import save_blip, save_vision_encoder_decoder
+from tests.narrators.videos import write_video
 
 PROMPT = "This is one image frame sampled from a video. Please caption this frame"
 
@@ -100,11 +105,11 @@ class _Tight(HuggingFaceNarrator):
 
     room = 3
 
-    def _captions(self, frames: Any) -> list[str]:
+    def _captions(self, frames: Any, generation: Any) -> list[str]:
         self.tried: list[int] = [*getattr(self, "tried", []), len(frames)]
         if len(frames) > self.room:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-        return super()._captions(frames)
+        return super()._captions(frames, generation)
 
 
 def test_half_the_batch_when_memory_runs_out(llava: Path) -> None:
@@ -193,3 +198,98 @@ def test_published_narrators(name: str, model: str) -> None:
     paper = "to describe this frame with some details but without any analysis"
     assert narrator.prompt is None if name == "blip2" else paper in str(narrator.prompt)
     json.dumps(narrator.identity)
+
+
+@pytest.fixture(scope="module")
+def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_blip(tmp_path_factory.mktemp("blip"))
+
+
+@pytest.mark.parametrize("family", ["llava", "blip", "blip2", "qwen"])
+def test_no_caption_begins_with_the_prompt(family: str, request: pytest.FixtureRequest) -> None:
+    narrator = _narrator(request.getfixturevalue(family), prompt="This is One  image, of a video")
+    narrator.prepare()
+    for caption in narrator.narrate(_frames(3)):
+        assert caption
+        assert "image" not in caption.lower().replace(" ", "")
+
+
+class _Thinking(HuggingFaceNarrator):
+    """Whose network writes what it is told, reasoning in special tokens or in plain ones."""
+
+    written = ""
+
+    def _captions(self, frames: Any, generation: Any) -> list[str]:
+        processor, network = self._loaded
+        ids = processor.tokenizer(self.written, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        network.generate = lambda **inputs: torch.cat((inputs["input_ids"], ids.expand(len(frames), -1)), dim=1)
+        return super()._captions(frames, generation)
+
+
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize("marks", [("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷")])
+def test_reasoning_is_no_caption(llava: Path, tmp_path: Path, marks: tuple[str, str], special: bool) -> None:
+    narrator = _Thinking(**{key: getattr(_narrator(llava), key) for key in _ARGUMENTS})
+    if special:
+        narrator._loaded.processor.tokenizer.add_special_tokens({"additional_special_tokens": list(marks)})
+    item = Item("v", write_video(tmp_path / "v.mp4", [0.0]))
+    for begins in (marks[0], ""):
+        narrator.written = f"{begins}The user wants a caption.{marks[1]}A person opens the door.</s>"
+        (outcome,) = narrator.outcomes([item], READING)
+        assert isinstance(outcome, Narratives), outcome
+        assert outcome.texts == ("A person opens the door.",)
+    narrator.written = f"{marks[0]}The user wants a caption."
+    (outcome,) = narrator.outcomes([item], READING)
+    assert isinstance(outcome, Failure)
+    assert "ends before the model's reasoning does" in outcome.reason
+
+
+def _without_template(llava: Path, folder: Path) -> Path:
+    copy = shutil.copytree(llava, folder)
+    (copy / "chat_template.jinja").unlink()
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("generation", "says"),
+    [
+        ({"max_tokens": 5}, "max_tokens"),
+        ({"max_new_tokens": 0}, "max_new_tokens"),
+        ({"max_new_tokens": -1}, "max_new_tokens"),
+        ({"max_new_tokens": "many"}, "cannot caption a picture"),
+        ({"max_new_tokens": 4, "num_return_sequences": 2}, "num_return_sequences"),
+        ({"max_new_tokens": 4, "num_return_sequences": 2, "do_sample": True}, "num_return_sequences"),
+        ({"max_new_tokens": 4, "num_beams": 0}, "cannot caption a picture"),
+        ({"max_new_tokens": 4, "temperature": -1.0, "do_sample": True}, "temperature"),
+    ],
+)
+def test_settings_that_no_frame_can_be_captioned_with_are_one_line_before_any_video_is_read(
+    llava: Path, generation: dict[str, Any], says: str
+) -> None:
+    narrator = _narrator(llava, generation=generation)
+    with pytest.raises(UserError, match=says) as caught:
+        next(narrator.outcomes([Item("v", None)], READING))
+    assert "\n" not in str(caught.value)
+
+
+def test_models_that_are_none_are_one_line_before_any_video_is_read(llava: Path, tmp_path: Path) -> None:
+    template = _narrator(_without_template(llava, tmp_path / "llava"))
+    with pytest.raises(UserError, match="its processor has no chat template"):
+        next(template.outcomes([Item("v", None)], READING))
+    wordless = _narrator(save_vision_encoder_decoder(tmp_path / "wordless"))
+    with pytest.raises(UserError, match="does not take an image and text"):
+        next(wordless.outcomes([Item("v", None)], READING))
+    with pytest.raises(UserError, match="cannot be loaded"):
+        next(_narrator(tmp_path / "none").outcomes([Item("v", None)], READING))
+
+
+def test_a_picture_too_wide_for_the_model_fails_its_video_alone(qwen: Path, tmp_path: Path) -> None:
+    items = [
+        Item("good", write_video(tmp_path / "good.mp4", [0.0, 0.5])),
+        Item("wide", write_video(tmp_path / "wide.mp4", [0.0, 0.5], width=1344, height=6)),
+        Item("other", write_video(tmp_path / "other.mp4", [0.0, 0.5])),
+    ]
+    outcomes = list(_narrator(qwen).outcomes(items, READING))
+    assert [type(outcome) for outcome in outcomes] == [Narratives, Failure, Narratives]
+    assert isinstance(outcomes[1], Failure)
+    assert "aspect ratio" in outcomes[1].reason

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import logging
+import os
+import resource
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,7 @@ from src.data.records import Narratives
 from src.errors import UserError
 from src.narrators.journal import Journal, failures_file
 from src.narrators.narrator import Failure
+from src.videos.collection import Item
 
 WRITER: dict[str, Any] = {"narrator": "tiny", "model": "m", "prompt": "Describe.", "generation": {"max_new_tokens": 4}}
 
@@ -145,3 +151,71 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         Journal(tmp_path / "file" / "n.jsonl", WRITER, retry_failed=False)
+
+
+def _items(folder: Path, **contents: str) -> list[Item]:
+    folder.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (folder / f"{name}.mp4").write_text(content)
+    return [Item(name, folder / f"{name}.mp4") for name in contents]
+
+
+def test_another_file_of_the_name_is_not_taken_for_the_same(tmp_path: Path) -> None:
+    path, items = tmp_path / "n.jsonl", _items(tmp_path / "one", a="first", b="second")
+    with Journal(path, WRITER, False, items) as journal:
+        journal.append(_said("a"))
+        journal.append(Failure("b", "b is empty"))
+    with Journal(path, WRITER, False, items) as journal:
+        assert (journal.done, journal.failed) == ({"a"}, {"b": "b is empty"})
+    # A copy is the same, with another time and in another place; so is what is gone.
+    shutil.copyfile(items[0].path or "", tmp_path / "a.mp4")
+    os.utime(tmp_path / "a.mp4", (1, 1))
+    with Journal(path, WRITER, False, [Item("a", tmp_path / "a.mp4"), Item("b", None)]) as journal:
+        assert (journal.done, set(journal.failed)) == ({"a"}, {"b"})
+    before = path.read_bytes()
+    for content in ("other", "longer than before"):
+        with pytest.raises(
+            UserError, match=r"of 1 videos whose files are others now, such as .*a\.mp4: give output=FILE"
+        ):
+            Journal(path, WRITER, False, _items(tmp_path / "two", a=content))
+    assert path.read_bytes() == before
+
+
+def test_a_failed_video_whose_file_was_replaced_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "n.jsonl"
+    with Journal(path, WRITER, False, _items(tmp_path / "v", a="bad", b="bad")) as journal:
+        journal.append(Failure("a", "a is cut off"))
+        journal.append(Failure("b", "b is cut off"))
+    with Journal(path, WRITER, False, _items(tmp_path / "v", a="good")) as journal:
+        assert set(journal.failed) == {"b"}
+        journal.append(_said("a"))
+    with Journal(path, WRITER, False, _items(tmp_path / "v", a="good")) as journal:
+        assert (journal.done, set(journal.failed)) == ({"a"}, {"b"})
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(
+    tmp_path: Path, error: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def without(*arguments: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    _write(tmp_path / "n.jsonl", "a")
+    assert [one.video for one in read_narratives(tmp_path / "n.jsonl")] == ["a"]
+    assert "see to it that no other run writes it" in caplog.text
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "n.jsonl"
+    _write(path, "a")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal(path, WRITER, retry_failed=False) as journal:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
+        try:
+            with pytest.raises(UserError, match=r"n\.jsonl cannot be written \(File too large\)"):
+                journal.append(_said("b"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    _write(path, "b")
+    assert [one.video for one in read_narratives(path)] == ["a", "b"]

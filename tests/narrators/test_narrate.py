@@ -16,6 +16,7 @@ from src.errors import UserError
 from src.narrators.journal import failures_file, read_failures
 from src.places import Places
 from tests.compose import compose
+from tests.narrators.servers import Behaviour, say, serve, status
 from tests.narrators.videos import write_video
 from tests.synthetic import write_charades_cd
 
@@ -142,3 +143,97 @@ def test_what_a_user_forgets_is_said_at_once(tmp_path: Path) -> None:
     assert run.returncode == 1
     assert "nobody" in run.stderr
     assert "llava_13b" in run.stderr
+
+
+def _served(folder: Path, tmp_path: Path, url: str, *overrides: str) -> None:
+    """Narrate `folder` by a server."""
+    _narrate(
+        *("narrator=endpoint", "narrator.name=served", "narrator.model=m", f"narrator.url={url}"),
+        *("narrator.attempts=1", "narrator.requests=1", f"videos={folder}", f"paths.stores={tmp_path / 'stores'}"),
+        *overrides,
+    )
+
+
+def _seconds(folder: Path, *names: str) -> Path:
+    """Videos of a second each."""
+    folder.mkdir(parents=True)
+    for name in names:
+        write_video(folder / name, [n / 5 for n in range(5)])
+    return folder
+
+
+_UNSUPPORTED = status(400, "Unsupported parameter: max_tokens")
+
+
+def test_what_the_server_refuses_of_every_video_ends_the_run_early_and_files_nothing(tmp_path: Path) -> None:
+    folder = _seconds(tmp_path / "videos", *(f"v{number}.mp4" for number in range(6)))
+    (folder / "a.mp4").write_text("no video")
+    output = tmp_path / "n.jsonl"
+    with (
+        serve(_UNSUPPORTED) as server,
+        pytest.raises(UserError, match=r"3 videos in a row, such as .*Unsupported") as caught,
+    ):
+        _served(folder, tmp_path, server.url, f"output={output}")
+    assert "\n" not in str(caught.value)
+    assert len(server.requests) < 6
+    assert set(read_failures(failures_file(output))) == {"a"}
+    with serve(say("A door.")) as server, pytest.raises(UserError, match="1 of 7 videos failed, such as a"):
+        _served(folder, tmp_path, server.url, f"output={output}")
+    assert len(list(read_narratives(output))) == 6
+
+
+@pytest.mark.parametrize(
+    ("answers", "failed"),
+    [
+        ([_UNSUPPORTED, _UNSUPPORTED, say("A door.")], {"v0", "v1"}),
+        ([say("A door."), *[_UNSUPPORTED] * 4, say("A door.")], {"v1", "v2", "v3", "v4"}),
+    ],
+)
+def test_some_videos_that_fail_are_filed(tmp_path: Path, answers: list[Behaviour], failed: set[str]) -> None:
+    folder = _seconds(tmp_path / "videos", *(f"v{number}.mp4" for number in range(6)))
+    with serve(*answers) as server, pytest.raises(UserError, match=f"{len(failed)} of 6 videos failed"):
+        _served(folder, tmp_path, server.url, f"output={tmp_path / 'n.jsonl'}")
+    assert set(read_failures(tmp_path / "n.failures.jsonl")) == failed
+
+
+def test_folders_of_one_name_never_share_a_file(tmp_path: Path) -> None:
+    ours, theirs = (
+        _seconds(tmp_path / "A" / "videos", "001.mp4"),
+        _seconds(tmp_path / "B" / "videos", "001.mp4", "2.mp4"),
+    )
+    dotted = [_seconds(tmp_path / name, "001.mp4") for name in ("clips.v1", "clips.v2")]
+    places = tmp_path / "stores" / "narratives"
+    with serve(say("A door.")) as server:
+        _served(ours, tmp_path, server.url)
+        before = (places / "videos" / "served.jsonl").read_bytes()
+        _served(ours, tmp_path, server.url)
+        with pytest.raises(UserError, match=f"has the narratives of {ours}, not of {theirs}: give output=FILE"):
+            _served(theirs, tmp_path, server.url)
+        _served(theirs, tmp_path, server.url, f"output={tmp_path / 'theirs.jsonl'}")
+        for folder in dotted:
+            _served(folder, tmp_path, server.url)
+    assert (places / "videos" / "served.jsonl").read_bytes() == before
+    assert sorted(path.name for path in places.iterdir()) == ["clips.v1", "clips.v2", "videos"]
+
+
+def test_any_file_name_and_two_videos_of_one_name(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = _seconds(tmp_path / "videos", "good.mp4")
+    _seconds(folder / "deep", "good.mp4")
+    odd = os.fsencode(folder) + b"/caf\xe9.mp4"
+    os.link(folder / "good.mp4", odd)
+    Path(os.fsdecode(os.fsencode(folder) + b"/b\xe9d.mp4")).write_text("no video")
+    output = tmp_path / "n.jsonl"
+    with serve(say("A door.")) as server:
+        for _ in range(2):
+            with pytest.raises(UserError, match=r"1 of 4 videos failed, such as b\\xe9d\.mp4"):
+                _served(folder, tmp_path, server.url, f"output={output}", "ids=path")
+    assert {one.video for one in read_narratives(output)} == {r"caf\xe9.mp4", "good.mp4", "deep/good.mp4"}
+    assert r"b\xe9d.mp4 cannot be read" in capfd.readouterr().out
+
+
+def test_paths_that_look_like_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _seconds(tmp_path / "2024", "001.mp4")
+    with serve(say("A door.")) as server:
+        _served(Path("2024"), tmp_path, server.url, "output=7")
+    assert len(list(read_narratives(tmp_path / "7"))) == 1

@@ -43,7 +43,7 @@ def test_narratives_do_not_depend_on_batches(items: list[Item], batch_size: int,
         assert outcome.texts[0].endswith("schön.")
         assert outcome.writer == {
             **{"narrator": "colours", "model": "colours", "prompt": None},
-            **{"interval": 0.5, "longest": 1344},
+            **{"interval": 0.5, "longest": 1344, "times": "player"},
         }
 
 
@@ -64,13 +64,61 @@ def test_bad_videos_fail_alone(items: list[Item], tmp_path: Path) -> None:
     assert "no file of lost" in reasons["lost"]
 
 
-def test_an_empty_caption_fails_its_video_and_spares_the_rest_of_it(items: list[Item]) -> None:
-    narrator = Colours(batch_size=1, silent_about=5)
-    outcomes = list(narrator.outcomes(items, READING))
+def test_a_frame_of_which_nothing_is_said_is_left_out(items: list[Item]) -> None:
     # Frame 5 is at 0.5 s of every video.
-    assert all(isinstance(outcome, Failure) for outcome in outcomes)
-    assert outcomes[0] == Failure("v1", "the narrator said nothing of the frame at 0.5 s")
-    assert narrator.calls < sum(range(2, 14, 2))
+    outcomes = list(Colours(batch_size=1, silent_about=5).outcomes(items, READING))
+    for number, outcome in enumerate(outcomes, start=1):
+        assert isinstance(outcome, Narratives)
+        assert outcome.times == (0.0, *(0.5 * n for n in range(2, 2 * number)))
+
+
+def test_a_video_of_which_nothing_is_said_fails(items: list[Item], tmp_path: Path) -> None:
+    narrator = Colours(batch_size=1, silent_about=0)
+    outcomes = list(narrator.outcomes([items[1], Item("one", write_video(tmp_path / "one.mp4", [0.0]))], READING))
+    assert isinstance(outcomes[0], Narratives)
+    assert outcomes[1] == Failure("one", "the narrator said nothing of the frame at 0 s")
+
+
+class _Failing(Colours):
+    """Fails as a library does, with more than one line, at pictures of some width."""
+
+    width = 0
+
+    def narrate(self, frames: Sequence[Pixels]) -> list[str]:
+        captions = super().narrate(frames)
+        if frames[0].shape[1] == self.width:
+            raise ValueError("absolute aspect ratio must be smaller than 200\n  got 224.0")
+        return captions
+
+
+def test_a_picture_that_the_model_cannot_take_fails_its_video_and_spares_the_rest_of_it(
+    items: list[Item], tmp_path: Path
+) -> None:
+    wide = write_video(tmp_path / "wide.mp4", [n / 10 for n in range(100)], width=384)
+    narrator = _Failing(batch_size=1)
+    narrator.width = 384
+    outcomes = list(narrator.outcomes([items[0], Item("wide", wide), items[1]], READING))
+    assert [outcome.video for outcome in outcomes] == ["v1", "wide", "v2"]
+    assert outcomes[1] == Failure(
+        "wide", "the narrator failed (ValueError: absolute aspect ratio must be smaller than 200)"
+    )
+    assert narrator.calls < 2 + 20 + 4
+
+
+def test_a_video_that_is_done_does_not_wait_for_the_next(items: list[Item], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder may take for ever at the next one."""
+    release = threading.Event()
+
+    def stuck(path: Path, *settings: object) -> Iterator[Frame]:
+        if path != items[0].path:
+            release.wait()
+        yield from read_frames(path, *settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pipeline, "read_frames", stuck)
+    outcomes = Colours(under_way=4).outcomes(items, READING)
+    assert next(outcomes).video == "v1"
+    release.set()
+    assert len(list(outcomes)) == 5
 
 
 class _Refusing(Colours):

@@ -132,3 +132,21 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, spoil: Any, says: str) -> 
     with pytest.raises(UserError, match=says):
         merge([pattern], output, VIDEOS)
     assert (output.read_bytes() if output.exists() else None) == before
+
+
+def test_what_files_the_narratives_are_of_is_joined_too(tmp_path: Path) -> None:
+    """So that a run after the join knows a replaced file."""
+    files = {video: tmp_path / f"{video}.mp4" for video in VIDEOS[:4]}
+    for video, file in files.items():
+        file.write_text(video)
+    items = [Item(*each) for each in files.items()]
+    for number in range(2):
+        shard = Shard(number, 2)
+        with Journal(shard.file(tmp_path / "tiny.jsonl"), WRITER, False, shard.items(items)) as journal:
+            for item in shard.items(items):
+                journal.append(_said(item.video))
+    merge([str(tmp_path / "tiny.*-of-2.jsonl")], tmp_path / "tiny.jsonl", files)
+    Journal(tmp_path / "tiny.jsonl", WRITER, False, items).close()
+    files["v1"].write_text("other")
+    with pytest.raises(UserError, match=r"of 1 videos whose files are others now, such as .*v1\.mp4"):
+        Journal(tmp_path / "tiny.jsonl", WRITER, False, items)

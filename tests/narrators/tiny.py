@@ -8,12 +8,17 @@ from typing import Any
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
+    BertTokenizer,
     Blip2Config,
     Blip2ForConditionalGeneration,
     Blip2Processor,
+    BlipConfig,
+    BlipForConditionalGeneration,
     BlipImageProcessor,
+    BlipProcessor,
     CLIPImageProcessor,
     CLIPVisionConfig,
+    GPT2Config,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -23,6 +28,10 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
+    VisionEncoderDecoderConfig,
+    VisionEncoderDecoderModel,
+    ViTConfig,
+    ViTImageProcessor,
 )
 
 _SENTENCES = [
@@ -98,6 +107,35 @@ def save_blip2(folder: Path) -> Path:
     )
     processor = Blip2Processor(BlipImageProcessor(size={"height": 32, "width": 32}), words, num_query_tokens=4)
     return _save(folder, Blip2ForConditionalGeneration(config), processor)
+
+
+def save_blip(folder: Path) -> Path:
+    """A BLIP, which gives back its prompt in lower case before the caption."""
+    torch.manual_seed(0)
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *".,"]
+    pieces = [*marks, *letters, *(f"##{letter}" for letter in letters)]
+    words = BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)})
+    small = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ids = {"pad_token_id": words.pad_token_id, "bos_token_id": words.cls_token_id, "eos_token_id": words.sep_token_id}
+    text = {**small, **ids, "vocab_size": len(words), "sep_token_id": words.sep_token_id, "encoder_hidden_size": 64}
+    config = BlipConfig(text_config=text, vision_config={**small, "image_size": 32, "patch_size": 8}, projection_dim=32)
+    processor = BlipProcessor(BlipImageProcessor(size={"height": 32, "width": 32}), words)
+    return _save(folder, BlipForConditionalGeneration(config), processor)
+
+
+def save_vision_encoder_decoder(folder: Path) -> Path:
+    """A ViT with a GPT-2, which takes no text."""
+    torch.manual_seed(0)
+    words = tokenizer()
+    vision = ViTConfig(
+        hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8
+    )
+    text = GPT2Config(n_embd=64, n_layer=1, n_head=2, **_vocabulary(words))
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(vision, text)
+    config.decoder_start_token_id, config.pad_token_id = words.bos_token_id, words.pad_token_id
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return _save(folder, VisionEncoderDecoderModel(config), words)
 
 
 def save_qwen(folder: Path) -> Path:

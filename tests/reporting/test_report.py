@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import shutil
 import subprocess
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import yaml
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from src.commands.evaluate import evaluate
 from src.commands.prepare import make_stores
@@ -21,6 +26,7 @@ from src.reporting.bootstrap import paired_bootstrap
 from src.reporting.page import write_report
 from src.runs.reading import find_runs, read_answers
 from tests.compose import compose
+from tests.memory import peak_memory
 from tests.synthetic import write_small
 
 
@@ -151,6 +157,54 @@ def test_runs_of_several_data_sets_have_a_table_each(runs: Path, tmp_path: Path)
     assert (tmp_path / "report" / "another.md").is_file()
 
 
+def many(runs: Path, place: Path, count: int) -> Path:
+    """`count` variants of one run, a value of α each."""
+    for number in range(count):
+        folder = place / str(number)
+        shutil.copytree(runs / "tea0", folder, ignore=shutil.ignore_patterns("checkpoints"))
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        config["paragraph"]["network"]["alpha"] = number / 1000
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return place
+
+
+def axes_height(svg: str) -> float:
+    """The height of a figure's axes, once every text is known to be within its view box."""
+    root = ElementTree.fromstring(svg)
+    width, height = (float(side) for side in root.attrib["viewBox"].split()[2:])
+    for text in root.iter("{http://www.w3.org/2000/svg}text"):
+        (size,) = re.findall(r"font-size: ([\d.]+)px", text.attrib["style"])
+        (anchor,) = re.findall(r"text-anchor: (\w+)", text.attrib["style"]) or ["start"]
+        numbers = dict(re.findall(r"(\w+)\(([^)]*)\)", text.attrib["transform"]))
+        angle, *at = map(float, numbers["rotate"].split())
+        x, y = at or map(float, numbers["translate"].split())
+        extent, _, _ = text_to_path.get_text_width_height_descent(text.text, FontProperties(size=float(size)), False)
+        before = {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor] * extent
+        for along in (-before, extent - before):
+            assert -1 <= x + along * math.cos(math.radians(angle)) <= width + 1, text.text
+            assert -1 <= y + along * math.sin(math.radians(angle)) <= height + 1, text.text
+    axes = root.find(".//*[@id='patch_2']/*")
+    assert axes is not None
+    heights = [float(y) for y in re.findall(r"[ML] \S+ (\S+)", axes.attrib["d"])]
+    return max(heights) - min(heights)
+
+
+def test_figures_stay_readable_with_many_variants(runs: Path, tmp_path: Path) -> None:
+    heights: dict[str, list[float]] = {}
+    for count in (2, 20, 100):
+        page = made([many(runs, tmp_path / f"runs{count}", count)], tmp_path / f"page{count}", "labels=[]")
+        assert ("the best 7 of the other" in page) == (count > 2)
+        drawn = sorted((tmp_path / f"page{count}" / "figures").glob("*.svg"))
+        for file in drawn:
+            heights.setdefault(file.name, []).append(axes_height(file.read_text()))
+        assert len(drawn) >= 8
+        curves = (tmp_path / f"page{count}" / "figures" / "charades-cd_test_ood_by_length.svg").read_text()
+        assert len(re.findall(r"alpha=\S+<", curves)) == min(count, 8)
+        assert len(set(re.findall(r"stroke: (#\w+); stroke-width: 1.5", curves))) == min(count, 8)
+    for name, found in heights.items():
+        assert min(found) >= found[0] / 2, name
+
+
 def test_the_bootstrap_knows_how_sure_a_mean_is() -> None:
     random = np.random.default_rng(0)
     theirs = random.uniform(size=400)
@@ -194,6 +248,47 @@ def test_an_answer_is_held_against_the_annotated_window_that_it_matches_best(tmp
     assert answers.first.tolist() == [[4, 7], [0, 2]]
     assert answers.truth.tolist() == [[4, 8], [5, 6]]
     assert answers.duration.tolist() == [10, 20]
+
+
+def test_the_bootstrap_draws_once_for_everything_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    class Counting(np.random.Generator):
+        def integers(self, *arguments: object) -> object:
+            numbers = super().integers(*arguments)  # type: ignore[call-overload]
+            drawn.append(numbers.size)
+            return numbers
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Counting(np.random.PCG64(seed)))
+    baseline = np.random.RandomState(0).uniform(size=3000)
+    variants = baseline + np.random.RandomState(1).normal(0.01, 0.2, (40, 3, 3000))
+    seconds = []
+    for count in (10, 40):
+        started = time.process_time()
+        together = paired_bootstrap(variants[:count], baseline)
+        seconds.append(time.process_time() - started)
+        assert sum(drawn) == 10_000 * 3000
+        drawn.clear()
+    assert seconds[1] < 3 * seconds[0]
+    alone = paired_bootstrap(variants[7, 2], baseline)
+    assert [values[7, 2] for values in together] == pytest.approx(list(alone))
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_report_is_small_for_a_run_and_query(runs: Path, tmp_path: Path) -> None:
+    queries = 20_000
+    line = '{"query_id": "a query of its own, number %d", "video": "v", "duration": 30, "query": "a person sits"'
+    rest = ', "windows": [[1.5, %d]], "predictions": [[2.0, %d, 0.5]]}\n'
+    text = "".join((line + rest) % (i, 2 + i % 20, 3 + i % 17) for i in range(queries))
+
+    def peak(count: int) -> int:
+        place = many(runs, tmp_path / f"runs{count}", count)
+        for folder in place.iterdir():
+            (folder / "predictions" / "test_iid.jsonl").unlink()
+            (folder / "predictions" / "test_ood.jsonl").write_text(text)
+        return peak_memory(lambda: made([place], tmp_path / "page", "labels=[]"))
+
+    assert peak(25) - peak(10) < 30 * queries * 15
 
 
 def test_a_difference_on_one_query_is_not_sure() -> None:

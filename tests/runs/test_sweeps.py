@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.command import quoted
+from src.arguments import quoted
 from src.commands.prepare import make_stores
 from src.runs.sweeps import short_name
 from tests.compose import compose

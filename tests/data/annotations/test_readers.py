@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from src.data.annotations.captions import Captions
 from src.data.annotations.charades_sta import CharadesSta
 from src.data.annotations.qvhighlights import QvHighlights, source
-from src.data.annotations.reading import Reader
+from src.data.annotations.reading import Reader, parse_json
 from src.data.annotations.tacos import Tacos
 from src.data.records import Moment
 from src.errors import UserError
@@ -221,3 +222,15 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, content: bytes, message
         moments(Captions(str(tmp_path), ["f.json"]))
     assert message in str(error.value)
     assert "f.json" in str(error.value)
+
+
+def test_a_key_given_twice_is_found_in_time_that_grows_with_the_file() -> None:
+    def cost(videos: int) -> float:
+        text = "{" + ", ".join(f'"v{i}": 1' for i in [*range(videos), videos - 1]) + "}"
+        started = time.process_time()
+        with pytest.raises(UserError, match=f"f.json: key 'v{videos - 1}' stands twice in one object"):
+            parse_json(text, "f.json")
+        return time.process_time() - started
+
+    once, twice = (min(cost(videos) for _ in range(5)) for videos in (20_000, 40_000))
+    assert twice < 2.5 * once

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from hydra.utils import instantiate
 
 from src.build import Parts
-from src.data.batch import collate
-from src.errors import UserError
 from src.models.network import Network
 from tests.compose import compose
-from tests.models.samples import sample
 
 SIZES = ["features.dim=12", "text.dim=10", "predictor.network.hidden=16", "predictor.network.feed_forward=32"]
 
@@ -20,23 +16,6 @@ def network(kind: str, *overrides: str) -> Network:
     torch.manual_seed(0)
     cfg = compose("+recipe=qd_detr", f"predictor={kind}", "folder=.", *SIZES, *overrides, config="train")
     return Parts(cfg).network
-
-
-@pytest.mark.parametrize("merger", ["none", "narrative_only", "add", "attention", "concat_mlp"])
-def test_every_merger_learns_with_all_its_weights(kind: str, merger: str) -> None:
-    net = network(kind, f"merger={merger}")
-    batch = collate([sample(1, 20, 5), sample(2, 9, 3)])
-    loss = torch.stack(list(net.predictor.losses(net(batch.inputs), batch.inputs, batch.truth, 0.0).values())).sum()
-    loss.backward()
-    assert loss.isfinite()
-    for name, parameter in net.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-
-
-def test_a_paragraph_branch_is_refused(kind: str) -> None:
-    with pytest.raises(UserError, match="choose paragraph=none"):
-        network(kind, "merger=concat_mlp", "paragraph=query")
 
 
 def test_the_configured_optimizer_takes_the_published_settings(kind: str) -> None:
