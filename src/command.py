@@ -7,6 +7,7 @@ hands the config to the function NAME of src/commands/NAME.py, which it imports 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from typing import Any, NoReturn
 
 from src.arguments import as_meant
 from src.errors import UserError
+from src.files import why_full, writing
 
 
 def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -31,16 +33,24 @@ def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def reporting(cfg: Any) -> Any:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
+        from omegaconf import OmegaConf
+
+        from src.settings import require_valid
+
+        def checked() -> Any:
+            require_valid(OmegaConf.to_container(cfg, resolve=True))
+            with writing(Path(HydraConfig.get().runtime.output_dir)):
+                return task(cfg)
 
         if HydraConfig.get().mode != RunMode.MULTIRUN:
             try:
-                return task(cfg)
+                return checked()
             except UserError as error:
                 # Hydra lets an exit pass, where it would print lines of its own about an exception.
                 _exit(error)
         with _asked_to_end():
             try:
-                return task(cfg)
+                return checked()
             except Exception as error:
                 from src.runs.sweeps import record_failure
 
@@ -85,9 +95,17 @@ def run(main: Callable[[], object]) -> None:
 
     # Hydra otherwise prints a shortened traceback of its own and hides the exception from us.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    # A log that cannot be written is no reason to print a traceback a line: the run ends of its own files.
+    logging.raiseExceptions = False
     try:
         sys.argv[1:] = as_meant(sys.argv[1:])
         main()
+    except SystemExit:
+        if {"--help", "-h"} & {*sys.argv}:
+            from src.settings import ranges
+
+            print(ranges())
+        raise
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         sys.exit(130)
@@ -100,8 +118,17 @@ def run(main: Callable[[], object]) -> None:
         )
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _exit(error)
+    except OSError as error:
+        # Hydra's own files are written before the task begins.
+        if (why := why_full(error)) is None:
+            raise
+        _exit(
+            UserError(f"{error.filename or 'the run folder'} cannot be written ({why}): make room, then run it again")
+        )
 
 
 def _exit(error: Exception) -> NoReturn:
-    print("error: " + " ".join(str(error).split()), file=sys.stderr)
+    # A name out of a file may hold what a terminal obeys.
+    words = " ".join(str(error).split())
+    print("error: " + "".join(each if each.isprintable() else ascii(each)[1:-1] for each in words), file=sys.stderr)
     sys.exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import glob
 import hashlib
@@ -29,6 +30,14 @@ LARGEST_TEXT = 1 << 30
 LONGEST_LINE = 1 << 28
 """Bytes of the longest line of JSON Lines: the narratives of one video, or one query's predictions."""
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+_FULL_IN_WORDS = {
+    os.strerror(errno.ENOSPC): os.strerror(errno.ENOSPC),
+    os.strerror(errno.EDQUOT): os.strerror(errno.EDQUOT),
+    "Not enough free space": os.strerror(errno.ENOSPC),
+    " requested and ": os.strerror(errno.ENOSPC),
+    "PytorchStreamWriter failed writing": os.strerror(errno.ENOSPC),
+}
 _MARK = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 # How JSON writes half a character: only with this in its text can a value hold one.
@@ -63,13 +72,14 @@ def whole(path: Path) -> Iterator[Path]:
     The folder is made. The name is the writer's own, so that two that write one file at once both leave it whole.
 
     Raises:
-        UserError: The folder cannot be made or written to.
+        UserError: The folder cannot be made or written to, or the disk is full.
     """
     _require_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        yield temporary
-        temporary.replace(path)
+        with writing(path):
+            yield temporary
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -81,7 +91,7 @@ def workplace(path: Path) -> Iterator[Path]:
     Those that processes left which were killed go first.
 
     Raises:
-        UserError: The folder of `path` cannot be made or written to.
+        UserError: The folder of `path` cannot be made or written to, or the disk is full.
     """
     _require_folder(path.parent)
     prefix = f".{path.name}.work-"
@@ -91,7 +101,8 @@ def workplace(path: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     with _held(folder):
         try:
-            yield folder
+            with writing(path):
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -114,6 +125,28 @@ def _require_folder(folder: Path) -> None:
         raise UserError(f"the folder {folder} cannot be made ({error.strerror}): see conf/paths") from error
     if not os.access(folder, os.W_OK):
         raise UserError(f"the folder {folder} cannot be written to: see conf/paths")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make a UserError that names `path` of a disk that fills up while it is written."""
+    try:
+        yield
+    except Exception as error:
+        if why := why_full(error):
+            raise UserError(f"{path} cannot be written ({why}): make room, then run the command again") from error
+        raise
+
+
+def why_full(error: Exception) -> str | None:
+    """What keeps a file from being written any further, if an exception is about that."""
+    if isinstance(error, UserError):
+        return None
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return error.strerror
+    # Libraries say it in their own ways: HDF5, then numpy, then PyTorch.
+    said = str(error)
+    return next((why for words, why in _FULL_IN_WORDS.items() if words in said), None)
 
 
 def require_file(path: Path) -> None:

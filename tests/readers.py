@@ -131,7 +131,7 @@ _NARRATIVES = [
 ]
 _CLIPS = b'{"moment": 0, "description": "a"}\n{"moment": 1, "description": "b"}\n'
 _CAPTIONS = {"v1": {"duration": 10.0, "timestamps": [[1, 4], [5, 8]], "sentences": ["a person sits", "he stands"]}}
-_QV = {
+QV = {
     "qid": 7,
     "query": "a person sits",
     "duration": 10.0,
@@ -140,7 +140,7 @@ _QV = {
     "relevant_clip_ids": [0, 1],
     "saliency_scores": [[1, 2, 3], [2, 2, 2]],
 }
-_OURS = [
+OURS = [
     {
         "split": "test",
         "query_id": moment.query_id,
@@ -154,7 +154,7 @@ _OURS = [
     }
     for moment in MOMENTS
 ]
-_ACTIVITYNET = {
+ACTIVITYNET = {
     "version": "1",
     "results": {
         "v1": [
@@ -182,11 +182,11 @@ TEXTS: dict[str, Reader] = {
     ),
     "Charades-STA": Reader(_moments_in_text, "c.txt", b"V1 1.0 4.0##a person sits.\nV1 2 5##he stands\n"),
     "durations": Reader(_durations, "d.json", {"V1": {"duration": 10.0}, "V2": {"duration": 3.5}}),
-    "QVHighlights": Reader(lambda path: list(QvHighlights(str(path))()), "q.jsonl", [_QV]),
-    "predictions": Reader(lambda path: read_predictions(path, MOMENTS), "p.jsonl", _OURS),
-    "ActivityNet's predictions": Reader(lambda path: read_predictions(path, MOMENTS), "a.json", _ACTIVITYNET),
+    "QVHighlights": Reader(lambda path: list(QvHighlights(str(path))()), "q.jsonl", [QV]),
+    "predictions": Reader(lambda path: read_predictions(path, MOMENTS), "p.jsonl", OURS),
+    "ActivityNet's predictions": Reader(lambda path: read_predictions(path, MOMENTS), "a.json", ACTIVITYNET),
     "a submission": Reader(lambda path: read_predictions(path, MOMENTS), "s.jsonl", _SUBMISSION),
-    "a run's predictions": Reader(read_answers, "test.jsonl", _OURS),
+    "a run's predictions": Reader(read_answers, "test.jsonl", OURS),
     "a run's status": Reader(lambda path: read_status(path.parent), "status.json", {"state": "finished"}),
     "narratives": Reader(lambda path: list(read_narratives(path)), "n.jsonl", _NARRATIVES),
     "shards": Reader(_merged, "shard.jsonl", _NARRATIVES),

@@ -241,6 +241,35 @@ def test_a_checkpoint_with_damaged_weights_is_refused(trained: Path, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+def test_the_best_epoch_can_only_be_chosen_by_what_validation_gives(small: list[str], tmp_path: Path) -> None:
+    message = error(config(small, tmp_path, "callbacks.best.monitor=val/loss"))
+    assert message.startswith("callbacks.best.monitor=val/loss: give one of ")
+    assert "val/mIoU" in message
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_split_that_is_not_to_be_answered_is_told(small: list[str], trained: Path, tmp_path: Path) -> None:
+    for split in ("train", "nosuch"):
+        for what in (f"checkpoint={trained}", "baseline=prior"):
+            with pytest.raises(UserError, match=f"no split '{split}' to evaluate: give val or test_iid or test_ood"):
+                evaluate(config(small, tmp_path, what, f"split={split}", command="evaluate"))
+
+
+@pytest.mark.parametrize("override", ["predictor.network.hidden=32", "text=minilm"])
+def test_another_network_than_the_checkpoints_is_told(
+    small: list[str], trained: Path, tmp_path: Path, override: str
+) -> None:
+    given = [f"checkpoint={trained}", override]
+    with pytest.raises(UserError, match="weights of another network"):
+        evaluate(config(small, tmp_path, *given, command="evaluate"), given)
+
+
+def test_a_checkpoints_own_settings_are_within_their_ranges(trained: Path, tmp_path: Path) -> None:
+    path = altered(trained, tmp_path / "own.ckpt", lambda state: state["configuration"]["composed"].update(top=-1))
+    with pytest.raises(UserError, match=r"own\.ckpt: top=-1: give a whole number, 1 or more"):
+        Retriever.load(path)
+
+
 def test_features_of_the_wrong_size_are_refused(small: list[str], tmp_path: Path) -> None:
     message = error(config(small, tmp_path, "features.dim=500"))
     assert "features.i3d.max128.h5 holds vectors of size 1024, but features.dim is 500" in message

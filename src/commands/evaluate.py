@@ -45,6 +45,8 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]
     if cfg.checkpoint is not None:
         return _test_checkpoint(cfg, overrides)
     parts = Parts(cfg)
+    if cfg.split is not None:
+        _require_answered(parts, cfg.split)
     with RunFolder(Path(cfg.folder), cfg) as run:
         values: dict[str, float] = {}
         answers = _of_file(parts) if cfg.predictions is not None else _of_baseline(parts)
@@ -75,12 +77,21 @@ def _test_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, flo
     """Test the network of a checkpoint on the data it was trained on, or as `overrides` say."""
     retriever = Retriever.load(Path(cfg.checkpoint), cfg, overrides)
     parts = retriever.parts
+    if cfg.split is not None:
+        _require_answered(parts, cfg.split)
     with RunFolder(Path(cfg.folder), parts.cfg) as run:
         data = parts.data([cfg.split] if cfg.split else None)
         model = parts.model(data, configuration(parts.cfg))
         values = test(build_trainer(parts.cfg), model, data, checkpoint=None)
         run.metrics(values)
     return values
+
+
+def _require_answered(parts: Parts, split: str) -> None:
+    """Raise a UserError for a split whose queries are not to be answered: the training split, or none at all."""
+    splits = parts.splits[1:]
+    if split not in splits:
+        raise UserError(f"{parts.cfg.data.name} has no split {split!r} to evaluate: give {' or '.join(splits)}")
 
 
 Answers = Iterator[tuple[str, Sequence[Moment], list[Prediction]]]

@@ -12,12 +12,15 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 
 from src.build import Parts
+from src.commands.evaluate import score
+from src.data.datamodule import MomentDataModule
 from src.errors import UserError, reason
 from src.places import Places
 from src.runs.callbacks import Begun, BestCheckpoint, is_trial
 from src.runs.checkpoints import LAST, has_state, newest_run, newest_state, read_state, require_same_run
 from src.runs.configuration import configuration
 from src.runs.folder import RunFolder, finished_value
+from src.runs.predictions import Prediction
 from src.runs.wandb import RunLogger
 from src.training import build_trainer, test
 
@@ -48,6 +51,7 @@ def train(cfg: DictConfig) -> float:
         parts = Parts(cfg)
         data = parts.data()
         model = parts.model(data, configuration(cfg))
+        _require_monitored(parts, data)
         trainer = build_trainer(cfg)
         best = _best(trainer)
         # Before the others, of which the one that keeps states comes last.
@@ -73,6 +77,15 @@ def train(cfg: DictConfig) -> float:
             run.metrics(values)
     _log.info("run folder: %s", folder)
     return score
+
+
+def _require_monitored(parts: Parts, data: MomentDataModule) -> None:
+    """Raise a UserError unless the best epoch is chosen by a metric of the validation split, which is known by now."""
+    moments, monitor = data.val.moments[:1], parts.cfg.callbacks.best.monitor
+    whole = [Prediction(moment.query_id, ((0.0, moment.duration, 1.0),), (0.0,)) for moment in moments]
+    names = sorted(score(moments, whole, parts.metrics("val")))
+    if monitor not in names:
+        raise UserError(f"callbacks.best.monitor={monitor}: give one of {', '.join(names)}")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from src.data.narratives import parse
 from src.data.records import Narratives
 from src.errors import UserError, reason
-from src.files import LARGEST_TEXT, decoded, is_number, parse_json, read_csv, read_text, shown
+from src.files import LARGEST_TEXT, decoded, is_number, parse_json, read_csv, read_text, require_file, shown
 
 # Of a video: at a clip a second, thirty years.
 _MOST_CLIPS = 10**9
@@ -61,6 +61,8 @@ def read_captions(path: Path, clip_seconds: float, writer: dict[str, Any]) -> It
 def _videos(path: Path, clip_seconds: float) -> Collection:
     if not path.exists():
         raise UserError(f"no captions at {path}")
+    if not path.is_dir():
+        require_file(path)
     if path.is_dir() or path.suffix == ".zip":
         return _of_clips(path, clip_seconds)
     if path.suffix == ".json":

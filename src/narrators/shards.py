@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -79,7 +80,7 @@ def merge(patterns: Sequence[str], output: Path, videos: Collection[str]) -> dic
 
 
 def _merge(patterns: Sequence[str], output: Path, videos: Collection[str]) -> dict[str, str]:
-    parts = [path for path in _files(patterns) if path.resolve() != output.resolve()]
+    parts = [path for path in _files(patterns) if os.path.realpath(path) != os.path.realpath(output)]
     lines = _lines(parts)
     failures = {video: reason for path in parts for video, reason in read_failures(failures_file(path)).items()}
     failures = {video: reason for video, reason in sorted(failures.items()) if video not in lines}

@@ -28,6 +28,7 @@ from src.narrators.narrator import Failure, Narrator, Reading
 from src.runs.checkpoints import best_checkpoint, load_network, read_checkpoint
 from src.runs.configuration import COMPOSED, moved_here
 from src.runs.trust import CONF
+from src.settings import require_valid
 from src.videos.collection import Item
 from src.videos.frames import duration_of
 
@@ -122,6 +123,7 @@ class Retriever:
             with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
                 cfg = hydra.compose("evaluate", ["folder=.", *overrides])
         parts = Parts(moved_here(checkpoint["configuration"][COMPOSED], path, cfg, overrides))
+        require_valid(OmegaConf.to_container(parts.cfg, resolve=True), f"{path}: ")
         load_network(parts.network, checkpoint, path)
         return cls(parts, device)
 

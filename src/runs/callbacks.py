@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from src.data.batch import Batch
 from src.errors import UserError, reason
-from src.files import whole
+from src.files import whole, why_full
 from src.models.tea import TEA
 from src.runs.checkpoints import BEST, LAST, PREVIOUS, read_checkpoint
 from src.runs.predictions import Prediction, to_predictions, write_predictions
@@ -104,9 +104,10 @@ class WholeCheckpoints(TorchCheckpointIO):
             temporary.replace(path)
         except (OSError, RuntimeError) as error:
             temporary.unlink(missing_ok=True)
+            why = why_full(error) or reason(error)
             raise UserError(
-                f"{path} cannot be written ({reason(error)}): what was kept before is as it was; make room, and the "
-                "same command goes on from there"
+                f"{path} cannot be written ({why}): what was kept before is as it was; make room, and the same command "
+                "goes on from there"
             ) from error
 
 

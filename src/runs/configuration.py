@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -126,9 +128,37 @@ def moved_here(composed: Mapping[str, Any], where: Path, cfg: DictConfig, overri
             value = value[name]
         OmegaConf.update(saved, key, value, merge=False)
     after = _resolved(saved, where)
+    known = set(_models(OmegaConf.to_container(cfg, resolve=True))).union(*map(_models_of, folders))
+    if unknown := sorted(set(_models(after)) - known):
+        said = ascii(unknown[0])[:200]
+        raise UserError(
+            f"{where} is not used: it would load the model {said}, which conf/ of this installation does not name: if "
+            "you trust it, choose it on your own command line, such as text=hf text.encoder.model=…"
+        )
     if differences := network_differences(before, after):
         raise UserError(f"{where} holds the weights of another network: {'; '.join(differences)}")
     return saved
+
+
+def _models(settings: Any) -> Iterator[str]:
+    """The models that settings name, on a hub or as paths."""
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            if key == "model" and isinstance(value, str) and value != "???":
+                yield value
+            yield from _models(value)
+    elif isinstance(settings, list):
+        for value in settings:
+            yield from _models(value)
+
+
+def _models_of(folder: Path) -> set[str]:
+    """Those that the files of a config folder name."""
+    found: set[str] = set()
+    for path in folder.rglob("*.yaml"):
+        with contextlib.suppress(OSError, ValueError, yaml.YAMLError):  # a file that is none names nothing
+            found.update(_models(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    return found
 
 
 def _resolved(saved: DictConfig, where: Path) -> Any:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import UserError, reason
-from src.files import parse_json, read_text
+from src.files import parse_json, read_text, whole
 from src.runs.configuration import COMPOSED as AS_COMPOSED
 from src.runs.configuration import LENGTH, changed_settings, said
 from src.runs.configuration import RESOLVED as AS_RESOLVED
@@ -43,9 +43,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_text(path: Path, content: str) -> None:
     """Write text whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(content)
-    temporary.replace(path)
+    with whole(path) as temporary:
+        temporary.write_text(content)
 
 
 class RunFolder:
@@ -68,9 +67,13 @@ class RunFolder:
         # Before the rest: a finished run that is trained on is finished no more.
         self._status("running")
         if _is_first():
-            write_text(self.path / CONFIG, OmegaConf.to_yaml(self.config, resolve=True))
-            write_text(self.path / COMPOSED, OmegaConf.to_yaml(self.config, resolve=False))
-            write_json(self.path / "environment.json", environment())
+            try:
+                write_text(self.path / CONFIG, OmegaConf.to_yaml(self.config, resolve=True))
+                write_text(self.path / COMPOSED, OmegaConf.to_yaml(self.config, resolve=False))
+                write_json(self.path / "environment.json", environment())
+            except UserError as error:
+                self._status("failed", reason=str(error))
+                raise
         return self
 
     def __exit__(
@@ -224,7 +227,16 @@ def read_status(folder: Path) -> dict[str, Any] | None:
 
 def write_status(folder: Path, state: str, **more: Any) -> None:
     """Write the status of the run in a folder."""
-    write_json(folder / STATUS, {"state": state, **more})
+    path, content = folder / STATUS, {"state": state, **more}
+    try:
+        write_json(path, content)
+    except UserError:
+        if state == "running" or not path.is_file():
+            raise
+        # The disk is full, and what was there fills a block that can be written again.
+        with path.open("r+") as file:
+            file.write(json.dumps({"state": state, "reason": str(more.get("reason", ""))[:1000]}) + "\n")
+            file.truncate()
 
 
 def environment() -> dict[str, Any]:

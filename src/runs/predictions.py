@@ -142,7 +142,7 @@ def read_predictions(path: Path, moments: Sequence[Moment]) -> list[Prediction]:
 
 def require_all_or_no_saliency(path: Path, predictions: Sequence[Prediction]) -> None:
     """Raise a UserError if some predictions of a file have saliency and others none: it would be scored of a part."""
-    without = [prediction.query_id for prediction in predictions if not prediction.saliency]
+    without = [prediction.query_id for prediction in predictions if not len(prediction.saliency)]
     if 0 < len(without) < len(predictions):
         raise UserError(
             f"{path}: {len(without)} of {len(predictions)} queries have no saliency (such as {without[0]}), so that "

@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from src.errors import UserError
+from src.runs.configuration import moved_here
+from tests.compose import compose
+from tests.runs.hostile import composed
+
 PROJECT = Path(__file__).parents[2]
 
 
@@ -43,3 +48,21 @@ def test_every_door_says_in_a_line_what_it_does_not_open(tried: list[str], door:
     ends = [line.split("\t")[1] for line in tried[:-1] if line.startswith(door)]
     assert ends
     assert all(("/" in end and "hostile" in end) or "own.np" in end or "a_" in end for end in ends), ends
+
+
+@pytest.mark.parametrize("model", ["stranger/model", "/home/stranger/model", "https://stranger/model"])
+def test_a_model_is_only_loaded_at_the_users_own_word(model: str) -> None:
+    hf = ["text=hf", "text.name=own", "text.dim=3"]
+    theirs = composed(*hf, f"text.encoder.model={model}")
+    cfg = compose("folder=.", config="evaluate")
+    with pytest.raises(UserError, match=f"would load the model '{model}'"):
+        moved_here(theirs, Path("x.ckpt"), cfg, ())
+    chosen = [*hf, f"text.encoder.model={model}"]
+    own = compose("folder=.", *chosen, config="evaluate")
+    assert moved_here(theirs, Path("x.ckpt"), own, chosen).text.encoder.model == model
+
+
+def test_a_model_that_conf_names_is_loaded() -> None:
+    cfg = compose("folder=.", config="evaluate")
+    moved = moved_here(composed("text=clip"), Path("x.ckpt"), cfg, ())
+    assert moved.text.encoder.model == "openai/clip-vit-base-patch32"

@@ -83,6 +83,8 @@ def test_a_failure_keeps_its_reason_and_a_run_its_settings(tmp_path: Path) -> No
     assert status()["state"] == "running"
     run.__exit__(UserError, UserError("no features"), None)
     assert (status()["state"], status()["reason"]) == ("failed", "no features")
+    run = RunFolder(tmp_path, config(tmp_path))
+    run.__enter__()
     run.__exit__(ValueError, ValueError("a defect"), None)
     assert status()["reason"] == "ValueError: a defect"
     finish(tmp_path)
