@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 PIP = $(RUN) -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: install demo page test test-slow bench lint format clean
+.PHONY: install demo page test test-slow bench mutants lint format clean
 
 install: $(INSTALLED)
 
@@ -61,6 +61,11 @@ bench: $(INSTALLED)
 	$(RUN) -m benchmarks.span_step
 	$(RUN) -m benchmarks.data_path
 	$(RUN) -m benchmarks.detr_step
+
+# Resumable; some hours for all, minutes with MUTANTS='moments --sample 40'. See benchmarks/README.md.
+mutants: $(INSTALLED)
+	$(PIP) ".[mutants]"
+	TEA_SHARED=$(or $(TEA_SHARED),$(abspath ../shared)) $(RUN) -m benchmarks.mutants $(MUTANTS)
 
 format: $(INSTALLED)
 	$(RUN) -m ruff check --fix src tests benchmarks

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from src.commands.prepare import make_stores
+from src.errors import UserError
+from src.retrieval import Retriever
 from tests.compose import compose
 from tests.synthetic import write_small
 
@@ -79,3 +81,16 @@ def test_their_checkpoint_is_evaluated_where_their_configs_are_and_nowhere_else(
     (line,) = stranger.stderr.strip().splitlines()
     assert "=mine." in line
     assert "which conf/ of this installation does not" in line
+
+
+def test_in_python_their_config_folder_is_named(place: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.chdir(place)
+    paths = [f"paths.data={place}/data", f"paths.features={place}/data/features", f"paths.stores={place}/data/stores"]
+    retriever = Retriever.load(trained, overrides=paths, conf=["mine/conf"])
+    record = json.loads((trained / "predictions" / "test_ood.jsonl").read_text().split("\n")[0])
+    (answer,) = retriever.retrieve(retriever.encode(record["video"], record["duration"]), [record["query"]], top=10)
+    found = [[moment.start, moment.end] for moment in answer.moments]
+    assert found == [pytest.approx(window[:2], abs=1e-3) for window in record["predictions"]]
+    with pytest.raises(UserError, match="which conf/ of this installation does not"):
+        Retriever.load(trained, overrides=paths)

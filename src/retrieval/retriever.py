@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from src.arguments import quoted
 from src.build import Parts
 from src.data.batch import Inputs, Sample, collate_inputs
 from src.data.narratives import read_narratives
@@ -27,7 +28,7 @@ from src.narrators.build import build_narrator
 from src.narrators.narrator import Failure, Narrator, Reading
 from src.runs.checkpoints import best_checkpoint, load_network, read_checkpoint
 from src.runs.configuration import COMPOSED, moved_here
-from src.runs.trust import CONF
+from src.runs.trust import CONF, conf_folders
 from src.settings import require_valid
 from src.videos.collection import Item
 from src.videos.frames import duration_of
@@ -105,6 +106,7 @@ class Retriever:
         cfg: DictConfig | None = None,
         overrides: Sequence[str] = (),
         device: str | torch.device = "cpu",
+        conf: Sequence[str | Path] = (),
     ) -> Retriever:
         """Load the best network of a run folder, or that of a checkpoint. No code runs that the file chooses.
 
@@ -113,16 +115,19 @@ class Retriever:
             cfg: A composed conf/evaluate.yaml, which says where things lie here; None: composed with `overrides`.
             overrides: Settings as on the command line, such as paths.data=/elsewhere.
             device: Where the network runs: cpu, cuda …
+            conf: Config folders of your own, as `--config-dir` names them, whose parts a checkpoint may name too.
 
         Raises:
             UserError: the file is missing, damaged or not to be trusted, or an override cannot apply to it.
         """
-        path = best_checkpoint(Path(place))
+        path, own = best_checkpoint(Path(place)), [Path(folder).resolve() for folder in conf]
         checkpoint = read_checkpoint(path)
         if cfg is None:
             with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-                cfg = hydra.compose("evaluate", ["folder=.", *overrides])
-        parts = Parts(moved_here(checkpoint["configuration"][COMPOSED], path, cfg, overrides))
+                found = [f"hydra.searchpath=[{','.join(quoted(str(folder)) for folder in own)}]"] if own else []
+                cfg = hydra.compose("evaluate", ["folder=.", *found, *overrides])
+        composed = checkpoint["configuration"][COMPOSED]
+        parts = Parts(moved_here(composed, path, cfg, overrides, [*conf_folders(), *own]))
         require_valid(OmegaConf.to_container(parts.cfg, resolve=True), f"{path}: ")
         load_network(parts.network, checkpoint, path)
         return cls(parts, device)

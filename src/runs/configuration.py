@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import UserError, reason
-from src.runs.trust import conf_folders, require_known
+from src.runs.trust import require_known
 
 COMPOSED, RESOLVED = "composed", "resolved"
 """The two forms, as a checkpoint holds them."""
@@ -84,7 +84,9 @@ def network_differences(before: Any, now: Any) -> list[str]:
     ]
 
 
-def moved_here(composed: Mapping[str, Any], where: Path, cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def moved_here(
+    composed: Mapping[str, Any], where: Path, cfg: DictConfig, overrides: Sequence[str], folders: Sequence[Path]
+) -> DictConfig:
     """The config of a checkpoint, to be used with the places and the machine of this command.
 
     Args:
@@ -92,11 +94,11 @@ def moved_here(composed: Mapping[str, Any], where: Path, cfg: DictConfig, overri
         where: The checkpoint, for messages.
         cfg: This command's composed config.
         overrides: What the user gave on the command line; of the checkpoint's settings only this is replaced.
+        folders: The config folders that say what it may name.
 
     Raises:
         UserError: the config names what this installation's conf/ does not, or an override cannot apply to it.
     """
-    folders = conf_folders()
     require_known(composed, where, folders)
     content = dict(composed)
     narrator = content.get("narrator")
