@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.build import Parts
 from src.narrators.build import build_narrator
 from src.runs.trust import conf_folders, require_known
+from src.settings import leaves, require_valid
 from tests.compose import CONF
 
 GROUPS = sorted(place.name for place in CONF.iterdir() if place.is_dir())
@@ -115,6 +116,9 @@ def test_a_choice_is_built_and_may_come_from_a_checkpoint(choice: str, monkeypat
             inspect.signature(get_object(node["_target_"])).bind_partial(**settings)
         except TypeError as error:
             pytest.fail(f"{path}: {error}")
+    require_valid(resolved)
+    undeclared = {key for key, value, kind in leaves(resolved) if kind is None and value not in ({}, None)}
+    assert not undeclared, "declare them in src/settings.py"
     for form in (OmegaConf.to_container(cfg, resolve=False), resolved):
         require_known(form, choice, conf_folders())
     BUILD.get(choice.removeprefix("+").split("=")[0], lambda cfg: None)(cfg)

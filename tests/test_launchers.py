@@ -57,6 +57,7 @@ def run(command: list[str], place: Path, launcher: str, **environment: str) -> l
     return [json.loads((place / job / "status.json").read_text()) for job in ("0.3", "0.5")]
 
 
+@pytest.mark.slow
 def test_joblib_runs_jobs_side_by_side(command: list[str], tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra `cluster` is not installed")
     status = run([*command, "hydra.launcher.n_jobs=2"], tmp_path, "joblib")

@@ -78,7 +78,14 @@ def broken_off(run: list[str], folder: Path, least: int, how: signal.Signals, **
     return process.wait()
 
 
-@pytest.mark.parametrize("least", [2, STEPS, STEPS + 3], ids=["in the first epoch", "between epochs", "in the second"])
+@pytest.mark.parametrize(
+    "least",
+    [
+        pytest.param(2, id="in the first epoch"),
+        pytest.param(STEPS, id="between epochs", marks=pytest.mark.slow),
+        pytest.param(STEPS + 3, id="in the second", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_run_ends_as_if_it_had_not_been(run: list[str], undisturbed: Path, tmp_path: Path, least: int) -> None:
     assert broken_off(run, tmp_path, least, signal.SIGKILL) == -signal.SIGKILL
     assert least <= step(tmp_path) < EPOCHS * STEPS

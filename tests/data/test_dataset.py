@@ -106,6 +106,7 @@ def test_made_validation_splits_come_out_of_training(shared: Path) -> None:
     assert {moment.video for moment in other.moments} != {moment.video for moment in sta["val"].moments}
 
 
+@pytest.mark.slow
 def test_folds_of_qvhighlights_share_no_source(shared: Path) -> None:
     tested: list[str] = []
     for fold in range(3):

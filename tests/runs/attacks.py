@@ -26,6 +26,7 @@ from src.errors import UserError
 from src.retrieval import Retriever
 from src.runs.configuration import moved_here
 from src.runs.reading import find_runs
+from src.runs.trust import conf_folders
 from tests.compose import compose
 from tests.runs.hostile import VALUES, alterations, composed, within, write
 
@@ -170,13 +171,13 @@ def main() -> None:
     # What a first use imports is imported: every door is opened once before the watch begins.
     for name, attack in opened:
         attempt(name, attack)
-    attempt(read[0][0], lambda: moved_here(read[0][1], Path("hostile.ckpt"), cfg, ()))
+    attempt(read[0][0], lambda: moved_here(read[0][1], Path("hostile.ckpt"), cfg, (), conf_folders()))
     before = sorted(folder.rglob("*"))
     watch.on = True
     for name, attack in opened:
         attempt(name, attack)
     for name, content in read:
-        attempt(name, lambda content=content: moved_here(content, Path("hostile.ckpt"), cfg, ()))
+        attempt(name, lambda content=content: moved_here(content, Path("hostile.ckpt"), cfg, (), conf_folders()))
     watch.on = False
     assert not watch.seen, watch.seen
     assert sorted(folder.rglob("*")) == before

@@ -1,23 +1,17 @@
-"""Configurations that a stranger's checkpoint could hold, each of which must be refused before anything of it is built.
-
-python -m tests.runs.hostile FOLDER   loads each as a checkpoint in FOLDER and watches what the process does.
-"""
+"""Configurations that a stranger's checkpoint could hold, each of which must be refused before anything of it is built."""
 
 from __future__ import annotations
 
 import copy
 import encodings.latin_1  # noqa: F401  (what reading bytes from a checkpoint imports)
 import pickle
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from src.errors import UserError
-from src.retrieval import Retriever
 from tests.compose import compose
 
 DEEP = 200_000
@@ -215,54 +209,3 @@ def _pickled(content: Any) -> bytes:
     # Protocol 2 without its first and last words: places in the memo do not clash, as nothing refers back to them
     # from outside.
     return pickle.dumps(content, protocol=2)[2:-1]
-
-
-_WATCHED = (
-    *("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.remove", "os.rename"),
-    *("os.mkdir", "os.putenv", "socket.connect", "socket.getaddrinfo", "urllib.Request", "shutil.rmtree", "import"),
-    *("compile", "exec", "ctypes.dlopen"),
-)
-
-
-def main() -> None:
-    folder = Path(sys.argv[1])
-    content = composed()
-    cases = {name: within(content, "predictor", value) for name, value in VALUES.items()}
-    cases |= {name: changed for name, (_, changed) in alterations(content).items()}
-    del cases["a tensor"]  # it needs a storage of its own
-    files = [(name, folder / f"{number}.ckpt") for number, name in enumerate(cases)]
-    for name, file in files:
-        write(file, cases[name])
-    # What a first use imports is imported.
-    refused(files[0][1])
-    cfg = compose("folder=.", config="evaluate")
-    seen: list[str] = []
-
-    def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in _WATCHED:
-            seen.append(f"{event} {arguments[:1]!r}")
-        elif event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
-            seen.append(f"open {arguments!r}")
-
-    sys.addaudithook(watch)
-    messages = {name: refused(file, cfg) for name, file in files}
-    watched = list(seen)
-    assert not watched, watched
-    for name, message in messages.items():
-        assert message.isprintable(), name
-        # Numbers without end, sets and bytes are no part of what a checkpoint is read as.
-        assert message.endswith("it is not loaded") or "cannot be read as a checkpoint" in message, message
-    print(sum(message.endswith("it is not loaded") for message in messages.values()), "refused")
-
-
-def refused(file: Path, cfg: DictConfig | None = None) -> str:
-    """What is said of a checkpoint that must be refused."""
-    try:
-        Retriever.load(file, cfg)
-    except UserError as error:
-        return str(error)
-    raise AssertionError(f"{file} was loaded")
-
-
-if __name__ == "__main__":
-    main()

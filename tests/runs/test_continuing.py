@@ -287,7 +287,7 @@ def test_a_length_in_time_alone_is_refused(small: list[str], tmp_path: Path) -> 
 def test_only_the_best_weights_are_kept_for_the_test(small: list[str], tmp_path: Path) -> None:
     with pytest.raises(HydraException, match="save_top_k"):
         train(compose(*small, "+callbacks.best.save_top_k=2", f"folder={tmp_path}", config="train"))
-    with pytest.raises(UserError, match=r"callbacks.best.monitor=val/none is no validation metric: there are val/"):
+    with pytest.raises(UserError, match=r"callbacks.best.monitor=val/none: give one of val/"):
         train(compose(*small, "callbacks.best.monitor=val/none", f"folder={tmp_path}/b", config="train"))
 
 

@@ -71,7 +71,7 @@ def test_every_job_is_counted_wherever_its_folder_is(small: list[str], tmp_path:
 
 def test_a_job_is_named_by_what_tells_it_apart(small: list[str], tmp_path: Path) -> None:
     dozen = ["optimizer.lr=0.001", "predictor.network.dropout=0.1", "loader.batch_size=4", "top=5"]
-    long = "name=" + "x" * 300
+    long = "name=" + "x" * 190
     status, said = multirun(
         tmp_path / "log",
         *small,
@@ -118,10 +118,10 @@ def test_a_folder_of_a_sweep_can_be_named_on_the_command_line(small: list[str], 
     folder.mkdir()
     assert stopped(command(*run), lambda _: None, tmp_path / "log") == 0, (tmp_path / "log").read_text()
     assert json.loads((folder / "status.json").read_text())["state"] == "finished"
-    # What does not exist is taken as it is written, and the error says how to write it.
-    assert stopped(command("ckpt_path=/none/a=1,b=2"), lambda _: None, tmp_path / "log") == 1
+    # What is no path is taken as it is written, and the error says how to write it.
+    assert stopped(command("data.title=a=1,b=(2"), lambda _: None, tmp_path / "log") == 1
     said = (tmp_path / "log").read_text()
-    assert "needs quotes of its own" in said
+    assert "needs quotes within quotes" in said
     assert "Traceback" not in said
 
 

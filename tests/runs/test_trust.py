@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,22 +54,6 @@ def test_what_conf_names_is_refused_when_it_is_altered(name: str) -> None:
 @pytest.mark.parametrize("content", [None, [], "a", 3, ["_target_"]])
 def test_what_is_no_mapping_is_refused(content: Any) -> None:
     assert "where a configuration should be" in refused(content)
-
-
-def test_no_stranger_runs_anything(tmp_path: Path) -> None:
-    (tmp_path / "place").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.runs.hostile", str(tmp_path)],
-        cwd=tmp_path / "place",
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert int(done.stdout.split()[0]) >= 50
-    assert list((tmp_path / "place").iterdir()) == []
-    assert list(tmp_path.rglob("OWNED")) == []
 
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text().filter(lambda text: "$" not in text)

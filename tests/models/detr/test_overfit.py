@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 
+import pytest
 import torch
 
 from src.moments import iou
 from tests.models.detr.small import batch, network, sample
 
 
+@pytest.mark.slow
 def test_overfits_32_samples(kind: str) -> None:
     chance = random.Random(1)
     model = network(kind, hidden=64, queries=10, dropout=0.0, input_dropout=0.0)
