@@ -231,10 +231,11 @@ class Retriever:
 
     @cached_property
     def _narrator(self) -> Narrator:
-        if OmegaConf.is_missing(self.parts.cfg.narrator, "url"):
+        narrator = self.parts.cfg.narrator
+        if any(OmegaConf.is_missing(narrator, key) for key in ("url", "model") if key in narrator):
             raise UserError(
-                "the narrator is a server, which no checkpoint chooses: say which of yours to ask with "
-                "narrator=endpoint narrator.name=… narrator.model=… narrator.url=…"
+                f"no checkpoint chooses a server or a model to narrate with: say which of yours, such as narrator=hf "
+                f"narrator.name={narrator.name} narrator.model=…, or narrate the video first"
             )
         return build_narrator(self.parts.cfg.narrator)
 

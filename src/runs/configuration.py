@@ -101,10 +101,13 @@ def moved_here(
     """
     require_known(composed, where, folders)
     content = dict(composed)
+    models = set(_models(OmegaConf.to_container(cfg, resolve=True))).union(*map(_models_of, folders))
     narrator = content.get("narrator")
-    if isinstance(narrator, Mapping) and "url" in narrator:
-        # Whom to send video frames to, with which of this machine's keys, is not a file's to say.
-        content["narrator"] = {**narrator, "url": "???", "key": "???"}
+    if isinstance(narrator, Mapping):
+        # Whom to send video frames to, with which of this machine's keys, or what model to load is not a file's to say.
+        # Narratives that are there can be read all the same.
+        left_out = {"url", "key", *({"model"} if narrator.get("model") not in models else ())}
+        content["narrator"] = {key: "???" if key in left_out else value for key, value in narrator.items()}
     saved = OmegaConf.create(content)
     saved.folder, saved.logger, saved.ckpt_path = cfg.folder, {}, None
     for group in ELSEWHERE:
@@ -130,8 +133,7 @@ def moved_here(
             value = value[name]
         OmegaConf.update(saved, key, value, merge=False)
     after = _resolved(saved, where)
-    known = set(_models(OmegaConf.to_container(cfg, resolve=True))).union(*map(_models_of, folders))
-    if unknown := sorted(set(_models(after)) - known):
+    if unknown := sorted(set(_models(after)) - models):
         said = ascii(unknown[0])[:200]
         raise UserError(
             f"{where} is not used: it would load the model {said}, which conf/ of this installation does not name: if "

@@ -1,4 +1,4 @@
-"""Configurations that a stranger's checkpoint could hold, each of which must be refused before anything of it is built."""
+"""Configurations that a stranger's checkpoint could hold, each to be refused before anything of it is built."""
 
 from __future__ import annotations
 

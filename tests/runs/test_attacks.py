@@ -11,6 +11,7 @@ import pytest
 
 from src.errors import UserError
 from src.runs.configuration import moved_here
+from src.runs.trust import conf_folders
 from tests.compose import compose
 from tests.runs.hostile import composed
 
@@ -56,13 +57,13 @@ def test_a_model_is_only_loaded_at_the_users_own_word(model: str) -> None:
     theirs = composed(*hf, f"text.encoder.model={model}")
     cfg = compose("folder=.", config="evaluate")
     with pytest.raises(UserError, match=f"would load the model '{model}'"):
-        moved_here(theirs, Path("x.ckpt"), cfg, ())
+        moved_here(theirs, Path("x.ckpt"), cfg, (), conf_folders())
     chosen = [*hf, f"text.encoder.model={model}"]
     own = compose("folder=.", *chosen, config="evaluate")
-    assert moved_here(theirs, Path("x.ckpt"), own, chosen).text.encoder.model == model
+    assert moved_here(theirs, Path("x.ckpt"), own, chosen, conf_folders()).text.encoder.model == model
 
 
 def test_a_model_that_conf_names_is_loaded() -> None:
     cfg = compose("folder=.", config="evaluate")
-    moved = moved_here(composed("text=clip"), Path("x.ckpt"), cfg, ())
+    moved = moved_here(composed("text=clip"), Path("x.ckpt"), cfg, (), conf_folders())
     assert moved.text.encoder.model == "openai/clip-vit-base-patch32"

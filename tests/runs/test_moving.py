@@ -202,3 +202,4 @@ def test_a_checkpoint_chooses_no_server_and_no_path(moved: Moved, tmp_path: Path
     retriever = loaded(narrator=OmegaConf.to_container(compose(*server, config="train").narrator))
     assert OmegaConf.is_missing(retriever.parts.cfg.narrator, "url")
     assert OmegaConf.is_missing(retriever.parts.cfg.narrator, "key")
+    assert OmegaConf.is_missing(retriever.parts.cfg.narrator, "model")
