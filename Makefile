@@ -52,7 +52,7 @@ $(DEMO)/report.html: $(DEMO)/$(DEMO_TEXT)/playroom_baseline.trained $(DEMO)/$(DE
 	$(RUN) -m src.report runs=[$(DEMO)/$(DEMO_TEXT)] output=$(DEMO) videos=$(VIDEOS) title='TEA on the Playroom' > /dev/null
 
 test: lint
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist worksteal
 
 test-slow: $(INSTALLED)
 	$(RUN) -m pytest -m slow

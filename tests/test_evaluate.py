@@ -122,6 +122,7 @@ def test_activitynet_and_qvhighlights_forms_are_read(tmp_path: Path) -> None:
     assert answers[0] == Prediction("a", ((1.0, 4.0, 0.7), (0.0, 2.0, 0.1)), (0.5,))
 
 
+@pytest.mark.slow
 def test_windows_take_little_memory(tmp_path: Path) -> None:
     queries = 4000
     records = {

@@ -94,6 +94,7 @@ def test_a_finished_run_of_another_configuration_is_kept(small: list[str], tmp_p
     assert (tmp_path / "metrics.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_sweep_keeps_a_finished_job_of_another_configuration_and_knows_one_that_was_moved(
     small: list[str], tmp_path: Path
 ) -> None:
