@@ -8,7 +8,7 @@ import random
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import lightning
 import numpy as np
@@ -26,6 +26,8 @@ from src.runs.checkpoints import BEST, LAST, PREVIOUS, read_checkpoint
 from src.runs.predictions import Prediction, to_predictions, write_predictions
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class PredictionWriter(Callback):
@@ -57,22 +59,13 @@ class PredictionWriter(Callback):
         self.predictions = {}
 
 
-def _gathered(mine: dict[str, list[Prediction]]) -> list[dict[str, list[Prediction]]]:
-    """The predictions of every process, in the first one; nothing in the others."""
+def _gathered(mine: T) -> list[T]:
+    """What every process has, in the first one; nothing in the others."""
     if not torch.distributed.is_initialized():
         return [mine]
     first = torch.distributed.get_rank() == 0
     every: list[Any] = [None] * torch.distributed.get_world_size() if first else []
     torch.distributed.gather_object(mine, every if first else None)
-    return every
-
-
-def _gather(mine: Any) -> list[Any]:
-    """What every process has."""
-    if not torch.distributed.is_initialized():
-        return [mine]
-    every: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(every, mine)
     return every
 
 
@@ -260,7 +253,7 @@ class LastCheckpoint(Checkpoint):
                 _requeue()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"random": _gather(_get_random())}
+        return {"random": _gathered(_get_random())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._random = state_dict["random"]

@@ -134,9 +134,9 @@ def moved_here(
         OmegaConf.update(saved, key, value, merge=False)
     after = _resolved(saved, where)
     if unknown := sorted(set(_models(after)) - models):
-        said = ascii(unknown[0])[:200]
+        model = ascii(unknown[0])[:200]
         raise UserError(
-            f"{where} is not used: it would load the model {said}, which conf/ of this installation does not name: if "
+            f"{where} is not used: it would load the model {model}, which conf/ of this installation does not name: if "
             "you trust it, choose it on your own command line, such as text=hf text.encoder.model=…"
         )
     if differences := network_differences(before, after):
@@ -179,8 +179,8 @@ def _require_names(resolved: Mapping[str, Any], where: Path) -> None:
         given = content.get(name) if isinstance(content := resolved.get(group), Mapping) else None
         for each in given if isinstance(given, list) else [given]:
             if isinstance(each, str) and (Path(each).is_absolute() or ".." in Path(each).parts):
-                said = each.encode("unicode_escape").decode()[:200]
-                raise UserError(f"{where} is not used: its configuration has {key}={said}, which is a path, not a name")
+                named = f"{key}={ascii(each)[1:-1][:200]}"
+                raise UserError(f"{where} is not used: its configuration has {named}, which is a path, not a name")
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
