@@ -230,8 +230,7 @@ class LastCheckpoint(Checkpoint):
         # Between two steps there are gradients, which a state does not hold.
         self._whole = trainer.global_step != self._before
         # Training that continues from here would leave the validation out.
-        loop: Any = trainer.fit_loop
-        if self._is_due(trainer) and not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
+        if self._is_due(trainer) and not _validates_after(trainer, batch_idx):
             self._keep(trainer)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -265,7 +264,7 @@ class LastCheckpoint(Checkpoint):
     def _is_due(self, trainer: lightning.Trainer) -> bool:
         """Whether a state is to be kept within the epoch, which may also end there."""
         step = trainer.global_step
-        ends = step == trainer.max_steps or (trainer.should_stop and trainer.fit_loop._can_stop_early)
+        ends = step == trainer.max_steps or _stops_early(trainer)
         return self._is_within_epoch(trainer) and (step % self.every_n_steps == 0 or ends)
 
     def _keep(self, trainer: lightning.Trainer) -> None:
@@ -281,6 +280,24 @@ class LastCheckpoint(Checkpoint):
                 last.replace(self.folder / PREVIOUS.name)
             new.replace(last)
         self._kept = trainer.global_step
+
+
+def _stops_early(trainer: lightning.Trainer) -> bool:
+    """Whether training ends here though its length is not reached."""
+    least_epochs, least_steps = trainer.min_epochs or 0, trainer.min_steps or 0
+    return trainer.should_stop and trainer.current_epoch >= least_epochs and trainer.global_step >= least_steps
+
+
+def _validates_after(trainer: lightning.Trainer, batch_idx: int) -> bool:
+    """Whether a validation follows on a batch that has ended."""
+    every = trainer.check_val_every_n_epoch
+    if not trainer.enable_validation or (every is not None and (trainer.current_epoch + 1) % every):
+        return False
+    if _stops_early(trainer):
+        return True
+    assert trainer.val_check_batch is not None
+    counted = trainer.fit_loop.total_batch_idx if every is None else batch_idx
+    return (counted + 1) % trainer.val_check_batch == 0
 
 
 def _get_random() -> dict[str, Any]:
