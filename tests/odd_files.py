@@ -99,23 +99,22 @@ def _nan(file: h5py.File) -> None:
     file["times"][1] = np.nan
 
 
-def _zip_bomb(path: Path) -> None:
+def _bomb(path: Path, member: str) -> None:
     """A zip whose member says that it unpacks to three gigabytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("v1.jsonl", b"a")
+        archive.writestr(member, b"a")
     content = bytearray(path.read_bytes())
     directory = content.rindex(b"PK\x01\x02")
     content[directory + 24 : directory + 28] = (3 * 2**30).to_bytes(4, "little")
     path.write_bytes(content)
+
+
+def _zip_bomb(path: Path) -> None:
+    _bomb(path, "v1.jsonl")
 
 
 def _npz_bomb(path: Path) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("features.npy", b"a")
-    content = bytearray(path.read_bytes())
-    directory = content.rindex(b"PK\x01\x02")
-    content[directory + 24 : directory + 28] = (3 * 2**30).to_bytes(4, "little")
-    path.write_bytes(content)
+    _bomb(path, "features.npy")
 
 
 def _encrypted(path: Path) -> None:

@@ -17,22 +17,9 @@ from omegaconf import OmegaConf
 from src.errors import UserError
 from src.settings import PARTS, SETTINGS, Kind, leaves, ranges, require_valid
 from tests.compose import CONF, compose
+from tests.test_configs import CHOICES, LEFT
 
 PROJECT = Path(__file__).parents[1]
-OTHERS = ("baseline", "hydra", "sweep", "logger")
-# What a choice leaves to the user.
-NEEDED = {
-    "narrator=endpoint": ["narrator.name=a", "narrator.model=b", "narrator.url=http://localhost"],
-    "narrator=hf": ["narrator.name=a", "narrator.model=b"],
-    "narrator=imported": ["narrator.name=a", "narrator.captions=b"],
-    "features=hf": ["features.name=a", "features.model=b", "features.dim=3"],
-    "text=hf": ["text.name=a", "text.dim=3", "text.encoder.model=b"],
-}
-CHOICES = [
-    f"{'+' if file.parent.name in ('experiment', 'recipe') else ''}{file.parent.name}={file.stem}"
-    for file in sorted(CONF.glob("*/*.yaml"))
-    if file.parent.name not in OTHERS
-]
 COMMANDS = {
     **{
         f"evaluate {file.stem}": ("evaluate", "folder=.", f"baseline={file.stem}")
@@ -62,7 +49,8 @@ def test_every_leaf_of_conf_is_declared_and_within_its_range(name: str) -> None:
 
 @pytest.mark.slow
 def test_nothing_is_declared_that_no_file_has() -> None:
-    choices = [("train", "folder=.", choice, *NEEDED.get(choice, ())) for choice in CHOICES]
+    groups = ("+sweep", "baseline", "hydra", "logger")
+    choices = [("train", "folder=.", each, *LEFT.get(each, ())) for each in CHOICES if not each.startswith(groups)]
     found = {
         key.rsplit(".", 1)[-1]
         for words in (*COMMANDS.values(), *choices)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import UserError, reason
-from src.runs.trust import require_known
+from src.runs.trust import models_named, models_of, require_known
 
 COMPOSED, RESOLVED = "composed", "resolved"
 """The two forms, as a checkpoint holds them."""
@@ -101,7 +99,7 @@ def moved_here(
     """
     require_known(composed, where, folders)
     content = dict(composed)
-    models = set(_models(OmegaConf.to_container(cfg, resolve=True))).union(*map(_models_of, folders))
+    models = {*models_named(OmegaConf.to_container(cfg, resolve=True)), *models_of(folders)}
     narrator = content.get("narrator")
     if isinstance(narrator, Mapping):
         # Whom to send video frames to, with which of this machine's keys, or what model to load is not a file's to say.
@@ -133,7 +131,7 @@ def moved_here(
             value = value[name]
         OmegaConf.update(saved, key, value, merge=False)
     after = _resolved(saved, where)
-    if unknown := sorted(set(_models(after)) - models):
+    if unknown := sorted({*models_named(after)} - models):
         model = ascii(unknown[0])[:200]
         raise UserError(
             f"{where} is not used: it would load the model {model}, which conf/ of this installation does not name: if "
@@ -142,27 +140,6 @@ def moved_here(
     if differences := network_differences(before, after):
         raise UserError(f"{where} holds the weights of another network: {'; '.join(differences)}")
     return saved
-
-
-def _models(settings: Any) -> Iterator[str]:
-    """The models that settings name, on a hub or as paths."""
-    if isinstance(settings, Mapping):
-        for key, value in settings.items():
-            if key == "model" and isinstance(value, str) and value != "???":
-                yield value
-            yield from _models(value)
-    elif isinstance(settings, list):
-        for value in settings:
-            yield from _models(value)
-
-
-def _models_of(folder: Path) -> set[str]:
-    """Those that the files of a config folder name."""
-    found: set[str] = set()
-    for path in folder.rglob("*.yaml"):
-        with contextlib.suppress(OSError, ValueError, yaml.YAMLError):  # a file that is none names nothing
-            found.update(_models(yaml.safe_load(path.read_text(encoding="utf-8"))))
-    return found
 
 
 def _resolved(saved: DictConfig, where: Path) -> Any:

@@ -40,7 +40,7 @@ class Prediction:
     def __init__(self, query_id: str, windows: ArrayLike, saliency: ArrayLike = ()) -> None:
         self.query_id = query_id
         self.ranked: NDArray[np.float64] = np.array(windows, np.float64)
-        self.saliency: NDArray[np.float32] = np.array(saliency, np.float32)
+        self.saliency: NDArray[np.float64] = np.array(saliency, np.float64)
 
     @property
     def windows(self) -> tuple[Scored, ...]:
@@ -61,7 +61,7 @@ class Prediction:
 def to_predictions(ranked: RankedMoments, moments: Sequence[Moment]) -> list[Prediction]:
     """The predictions of a batch, whose queries are `moments`."""
     rows = torch.cat((ranked.windows, ranked.scores[..., None]), dim=-1).double().cpu().numpy()
-    saliency = ranked.saliency.float().cpu().numpy() if ranked.saliency is not None else None
+    saliency = ranked.saliency.double().cpu().numpy() if ranked.saliency is not None else None
     counts, lengths = ranked.counts.tolist(), ranked.lengths.tolist()
     return [
         Prediction(moment.query_id, rows[i, : counts[i]], saliency[i, : lengths[i]] if saliency is not None else ())
@@ -84,7 +84,7 @@ def to_ranked(predictions: Sequence[Prediction]) -> RankedMoments:
     )
 
 
-def _padded(rows: Sequence[NDArray[np.floating[Any]]]) -> Tensor:
+def _padded(rows: Sequence[NDArray[np.float64]]) -> Tensor:
     return pad_sequence([torch.from_numpy(each) for each in rows], batch_first=True)
 
 

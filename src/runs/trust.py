@@ -122,6 +122,20 @@ def require_known(config: Mapping[str, Any], where: Path | str, conf: Sequence[P
             raise UserError(f"{place} {problem}: it is not loaded")
 
 
+def models_named(settings: Any) -> Iterator[str]:
+    """The models that settings name by a key `model`, on a hub or as paths; none for what is left open (???)."""
+    if isinstance(settings, Mapping) and isinstance(model := settings.get("model"), str) and model != "???":
+        yield model
+    for inner in _inside(settings):
+        yield from models_named(inner)
+
+
+def models_of(conf: Sequence[Path]) -> set[str]:
+    """The models that the files of config folders name."""
+    files = [_read(path, ()) for folder in conf for path, _, _ in _stamps(folder)]
+    return {model for file in files if file is not None for model in models_named(file.body)}
+
+
 def _problem(path: tuple[str, ...], node: Any, known: _Known) -> str | None:
     """What keeps one node of a config from being loaded, its children aside."""
     if type(node) is dict:
