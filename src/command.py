@@ -9,15 +9,13 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from src.arguments import as_meant
+from src.ending import Ended
 from src.errors import UserError
 from src.files import why_full, writing
 
@@ -48,41 +46,15 @@ def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
             except UserError as error:
                 # Hydra lets an exit pass, where it would print lines of its own about an exception.
                 _exit(error)
-        with _asked_to_end():
-            try:
-                return checked()
-            except Exception as error:
-                from src.runs.sweeps import record_failure
+        try:
+            return checked()
+        except Exception as error:
+            from src.runs.sweeps import record_failure
 
-                record_failure(Path(HydraConfig.get().runtime.output_dir), error)
-                return None
+            record_failure(Path(HydraConfig.get().runtime.output_dir), error)
+            return None
 
     return reporting
-
-
-@contextmanager
-def _asked_to_end() -> Iterator[None]:
-    """End the multirun with a job that is asked to end (SIGTERM), which keeps its state first, and begin no other."""
-    asked = False
-
-    def note(*_: object) -> None:
-        nonlocal asked
-        asked = True
-        # Lightning, where it trains, puts a handler of its own before this one and ends the job itself.
-        if signal.getsignal(signal.SIGTERM) is note:
-            sys.exit(128 + signal.SIGTERM)
-
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, note)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if asked:
-        print("asked to end (SIGTERM): the same command goes on from here", file=sys.stderr)
-        sys.exit(1)
 
 
 def run(main: Callable[[], object]) -> None:
@@ -100,6 +72,8 @@ def run(main: Callable[[], object]) -> None:
     try:
         sys.argv[1:] = as_meant(sys.argv[1:])
         main()
+    except Ended as asked:
+        _exit(asked)
     except SystemExit:
         if {"--help", "-h"} & {*sys.argv}:
             from src.settings import ranges
@@ -107,7 +81,7 @@ def run(main: Callable[[], object]) -> None:
             print(ranges())
         raise
     except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
+        print("interrupted (Ctrl-C)", file=sys.stderr)
         sys.exit(130)
     except OverrideParseException as error:
         _exit(
@@ -127,7 +101,7 @@ def run(main: Callable[[], object]) -> None:
         )
 
 
-def _exit(error: Exception) -> NoReturn:
+def _exit(error: BaseException) -> NoReturn:
     # A name out of a file may hold what a terminal obeys.
     words = " ".join(str(error).split())
     print("error: " + "".join(each if each.isprintable() else ascii(each)[1:-1] for each in words), file=sys.stderr)

@@ -13,6 +13,7 @@ PROJECT = Path(__file__).parents[1]
 # From the ground up: a room, and the rooms above it in this table that it may import.
 MAY_IMPORT: dict[str, str] = {
     "errors": "",
+    "ending": "",
     "places": "",
     "moments": "",
     "tables": "",
@@ -26,14 +27,14 @@ MAY_IMPORT: dict[str, str] = {
     "metrics": "moments tables data",
     "models": "errors moments data metrics",
     "narrators": "errors tables files text videos data",
-    "runs": "errors places moments files arguments data models",
+    "runs": "errors ending places moments files arguments data models",
     "build": "errors places text data metrics models",
     "training": "errors metrics models runs",
     "baselines": "errors moments data runs",
     "retrieval": "errors moments arguments settings videos data features narrators runs build",
     "reporting": "errors places tables files videos data runs",
     "playroom": "errors videos narrators",
-    "command": "errors files arguments settings runs",
+    "command": "errors ending files arguments settings runs",
     "commands": "errors places files videos data features metrics models narrators runs build training baselines "
     "retrieval reporting playroom",
 }
