@@ -46,12 +46,14 @@ def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
             except UserError as error:
                 # Hydra lets an exit pass, where it would print lines of its own about an exception.
                 _exit(error)
-        try:
-            return checked()
-        except Exception as error:
-            from src.runs.sweeps import record_failure
+        from src.runs.jobs import is_run_apart, run_apart
+        from src.runs.sweeps import record_failure
 
-            record_failure(Path(HydraConfig.get().runtime.output_dir), error)
+        hydra = HydraConfig.get()
+        try:
+            return run_apart(hydra) if is_run_apart(cfg, hydra) else checked()
+        except Exception as error:
+            record_failure(hydra, error)
             return None
 
     return reporting
@@ -92,7 +94,11 @@ def run(main: Callable[[], object]) -> None:
         )
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _exit(error)
-    except OSError as error:
+    except Exception as error:
+        if (sweeps := sys.modules.get("src.runs.sweeps")) is not None and sweeps.is_listed(error):
+            sys.exit(1)
+        if not isinstance(error, OSError):
+            raise
         # Hydra's own files are written before the task begins.
         if (why := why_full(error)) is None:
             raise

@@ -19,6 +19,7 @@ from src.ending import PATIENCE, Ended
 from src.errors import UserError, reason
 from src.files import whole
 from src.runs.folder import is_first, why
+from src.runs.jobs import started_by_others
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Processes:
     def __init__(self, folder: Path, kept: Callable[[], str]) -> None:
         self._file = folder / FAILED
         self._kept = kept
-        self._parent = None if is_first() or _started_by_others() else os.getppid()
+        self._parent = None if is_first() or started_by_others() else os.getppid()
         self._launcher: Any = None
         self._children: list[subprocess.Popen[bytes]] = []
 
@@ -171,11 +172,6 @@ class Processes:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-
-
-def _started_by_others() -> bool:
-    """Whether torchrun or SLURM has started this process."""
-    return bool({"TORCHELASTIC_RUN_ID", "SLURM_PROCID"} & {*os.environ})
 
 
 def _rank() -> int:

@@ -27,22 +27,40 @@ from src.runs.folder import is_busy, read_status, write_json, write_status
 
 _log = logging.getLogger(__name__)
 
-_REFUSED = "refused.txt"
 _LONGEST = 200
 """Bytes of a folder's name: file systems take 255, and files beside it have longer names."""
 
 
-def record_failure(folder: Path, error: Exception) -> None:
-    """Say in a job's folder that it failed and why, and tell the user; of a defect of ours with its traceback.
+def record_failure(hydra: DictConfig, error: Exception) -> None:
+    """Note that a job failed and why, and tell the user; of a defect of ours with its traceback.
 
-    A finished run that the folder holds, of another configuration, stays finished, and one that is under way running.
+    The folder of a job that would have had a run says so too, unless a run is in it: a finished one of another
+    configuration stays finished, and one that is under way running.
+
+    Args:
+        hydra: Hydra's part of the job's config.
+        error: What the job ended with.
     """
+    folder = Path(hydra.runtime.output_dir)
     _log.error("%s failed: %s", folder.name, reason(error), exc_info=None if isinstance(error, UserError) else error)
     status = read_status(folder)
-    if status is not None and (status["state"] == "finished" or is_busy(folder)):
-        (folder / _REFUSED).write_text(reason(error) + "\n")
-    elif status is None or status["state"] != "failed":
+    kept = status is not None and (status["state"] == "finished" or is_busy(folder))
+    summary = Summary(OmegaConf.select(hydra, "callbacks.summary.record"))
+    summary.note(folder, hydra.job.num, "refused" if kept else "failed", reason(error))
+    if hydra.job.config_name == "train" and not kept and (status is None or status["state"] != "failed"):
         write_status(folder, "failed", started=time.time(), seconds=0.0, reason=reason(error))
+
+
+_under_way: list[Summary] = []
+
+
+def is_listed(error: Exception) -> bool:
+    """Whether a multirun that its launcher gave up by an exception could list what has become of its jobs."""
+    if not _under_way:
+        return False
+    print(f"the launcher gave up: {reason(error)}", file=sys.stderr)
+    _under_way.pop().close(given_up=True)
+    return True
 
 
 class Summary(Callback):
@@ -57,6 +75,7 @@ class Summary(Callback):
 
     def __init__(self, record: str | None = None) -> None:
         self.record = Path(record) if record else None
+        self.place = Path()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         overrides = _of_multirun(config)
@@ -67,51 +86,56 @@ class Summary(Callback):
                 file=sys.stderr,
             )
             sys.exit(1)
-        self.started = time.time()
-        self.record = _records(Path(config.hydra.sweep.dir).absolute())
+        self.place = Path(config.hydra.sweep.dir).absolute()
+        self.record = _records(self.place)
+        _under_way.append(self)
         of_jobs = config.hydra.overrides.hydra
         of_jobs.append(f"++hydra.callbacks.summary.record={quoted(str(self.record))}")
         left_out = ",".join(quoted(key) for key in sorted(_left_out(config, overrides)))
         of_jobs.append(f"hydra.job.config.override_dirname.exclude_keys=[{left_out}]")
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self._note(config, ended=False)
+        self.note(Path(config.hydra.runtime.output_dir), config.hydra.job.num, "unfinished", "it was killed")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        self._note(config, ended=True)
+        if self.record is not None and _read(self.record / f"{config.hydra.job.num}.json")["state"] == "unfinished":
+            self.note(Path(config.hydra.runtime.output_dir), config.hydra.job.num, "finished")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        _under_way.remove(self)
+        if not self.close():
+            sys.exit(1)
+
+    def note(self, folder: Path, number: int, state: str, why: str = "") -> None:
+        """Note the state of a job, for the list of all of them at the end."""
+        if self.record is not None:
+            write_json(
+                self.record / f"{number}.json", {"folder": str(folder.absolute()), "state": state, "reason": why}
+            )
+
+    def close(self, given_up: bool = False) -> bool:
+        """Count the jobs and list those that have not finished; whether all have.
+
+        Args:
+            given_up: Whether the launcher has given up: then there may be jobs that it has not begun.
+        """
         assert self.record is not None
-        files = sorted(self.record.glob("*.json"), key=lambda file: int(file.stem))
-        notes = [json.loads(file.read_text()) for file in files]
+        notes = [_read(file) for file in sorted(self.record.glob("*.json"), key=lambda file: int(file.stem))]
         shutil.rmtree(self.record)
         with contextlib.suppress(OSError):  # another multirun is under way here
             self.record.parent.rmdir()
-        place = Path(config.hydra.sweep.dir).absolute()
-        unfinished = 0
-        for note in notes:
-            outcome = self._outcome(Path(note["folder"]), note["ended"])
-            if outcome["state"] != "finished":
-                unfinished += 1
-                why = outcome.get("reason", "it was killed")
-                print(f"{outcome['state']}: {os.path.relpath(note['folder'], place)}: {why}", file=sys.stderr)
-        print(f"{len(notes) - unfinished} of {len(notes)} jobs finished: {config.hydra.sweep.dir}")
-        if unfinished:
-            sys.exit(1)
+        unfinished = [note for note in notes if note["state"] != "finished"]
+        for note in unfinished:
+            print(f"{note['state']}: {os.path.relpath(note['folder'], self.place)}: {note['reason']}", file=sys.stderr)
+        if given_up:
+            print("jobs that were not begun are not listed: the same command runs them", file=sys.stderr)
+        print(f"{len(notes) - len(unfinished)} of {len(notes)} jobs finished: {self.place}")
+        return not unfinished
 
-    def _note(self, config: DictConfig, ended: bool) -> None:
-        if self.record is not None:
-            folder = str(Path(config.hydra.runtime.output_dir).absolute())
-            write_json(self.record / f"{config.hydra.job.num}.json", {"folder": folder, "ended": ended})
 
-    def _outcome(self, folder: Path, ended: bool) -> dict[str, Any]:
-        refused = folder / _REFUSED
-        if refused.is_file() and refused.stat().st_mtime >= self.started:
-            return {"state": "refused", "reason": refused.read_text().strip()}
-        status = read_status(folder)
-        if status is None:  # a command without a run folder
-            return {"state": "finished" if ended else "running"}
-        return status
+def _read(file: Path) -> dict[str, Any]:
+    note: dict[str, Any] = json.loads(file.read_text())
+    return note
 
 
 def _of_multirun(config: DictConfig) -> list[Override]:

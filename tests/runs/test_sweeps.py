@@ -11,6 +11,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from src.arguments import quoted
 from src.commands.prepare import make_stores
@@ -148,5 +149,7 @@ def test_two_commands_at_once_have_a_folder_each_or_one_waits(small: list[str], 
         before = (tmp_path / "run" / "status.json").read_bytes()
         with pytest.raises(UserError, match="another command is writing to"):
             train(cfg)
-        record_failure(tmp_path / "run", UserError("another command is writing to it"))
+        job = {"num": 0, "config_name": "train"}
+        place = {"runtime": {"output_dir": str(tmp_path / "run")}, "job": job, "callbacks": {}}
+        record_failure(OmegaConf.create(place), UserError("another command is writing to it"))
         assert (tmp_path / "run" / "status.json").read_bytes() == before
