@@ -52,7 +52,7 @@ def narrate(cfg: DictConfig) -> None:
         todo = [item for item in items if item.video not in journal.done and item.video not in journal.failed]
         if len(todo) < len(items):
             _log.info("%d of %d videos are done or have failed before", len(items) - len(todo), len(items))
-        _write(_unless_all_fail(_outcomes(cfg, narrator, todo, reading)), len(todo), journal)
+        _write(_unless_all_fail(_outcomes(cfg, narrator, todo, reading)), len(todo), journal, cfg.shard is not None)
         failed = {item.video: journal.failed[item.video] for item in items if item.video in journal.failed}
         _log.info("%s: narratives of %d videos", journal.path, len(journal.done))
     _raise_if_any(failed, len(items), output)
@@ -177,13 +177,16 @@ def _unless_all_fail(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
     yield from failures
 
 
-def _write(outcomes: Iterable[Outcome], total: int, journal: Journal) -> None:
+def _write(outcomes: Iterable[Outcome], total: int, journal: Journal, part: bool) -> None:
     captions, start = 0, time.monotonic()
-    with tqdm(total=total, unit="video", desc="narrating", mininterval=1) as progress:
+    # One of several parts has lines of its own: bars would be written over each other.
+    lines: Any = {"bar_format": "{desc}: {n_fmt} of {total_fmt} videos{postfix}\n", "mininterval": 10} if part else {}
+    name = journal.path.stem
+    with tqdm(total=total, unit="video", desc=f"narrating {name}", **{"mininterval": 1, **lines}) as progress:
         for outcome in outcomes:
             journal.append(outcome)
             if isinstance(outcome, Failure):
-                progress.write(f"failed: {outcome.video}: {outcome.reason}")
+                progress.write(f"{name}: failed: {outcome.video}: {outcome.reason}")
             else:
                 captions += len(outcome.texts)
             speed = captions / (time.monotonic() - start)

@@ -122,9 +122,8 @@ class _Worker:
 
         (video,) = map(str, batch["video"])
         if ray.get(self.attempts.begin.remote(video)) > _DEATHS:
-            return {
-                "outcome": [_to_line(Failure(video, f"its worker died {_DEATHS} times, perhaps for want of memory"))]
-            }
+            why = f"its worker died {_DEATHS} times, perhaps for want of memory"
+            return {"outcome": [_to_line(Failure(video, why))]}
         outcomes = self._outcomes(batch)
         ray.get(self.attempts.done.remote(video))
         return outcomes

@@ -39,8 +39,8 @@ def is_run_apart(cfg: Mapping[str, Any], hydra: DictConfig) -> bool:
 
 
 def started_by_others() -> bool:
-    """Whether torchrun or SLURM has started this process."""
-    return bool({"TORCHELASTIC_RUN_ID", "SLURM_PROCID"} & {*os.environ})
+    """Whether this is one of several processes that torchrun or SLURM has started."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1
 
 
 def run_apart(hydra: DictConfig) -> float | None:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import socket
@@ -13,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -24,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.arguments import quoted
 from src.errors import UserError, reason
 from src.runs.folder import is_busy, read_status, write_json, write_status
+from src.runs.jobs import started_by_others
 
 _log = logging.getLogger(__name__)
 
@@ -80,17 +82,21 @@ class Summary(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         overrides = _of_multirun(config)
         if any(override.key_or_group == "ckpt_path" for override in overrides):
-            print(
-                "error: ckpt_path names one run, and a multirun has many: give its command again to continue them, or "
-                "continue the one without -m",
-                file=sys.stderr,
+            _refuse(
+                "ckpt_path names one run, and a multirun has many: give its command again to continue them, or "
+                "continue the one without -m"
             )
-            sys.exit(1)
+        if started_by_others():
+            _refuse(
+                "a multirun starts the processes of its jobs itself: run it without torchrun or srun, with trainer=ddp"
+            )
         self.place = Path(config.hydra.sweep.dir).absolute()
         self.record = _records(self.place)
         _under_way.append(self)
         of_jobs = config.hydra.overrides.hydra
         of_jobs.append(f"++hydra.callbacks.summary.record={quoted(str(self.record))}")
+        if threads := _threads(config, overrides):
+            of_jobs.append(f"++hydra.job.env_set.OMP_NUM_THREADS='{threads}'")
         left_out = ",".join(quoted(key) for key in sorted(_left_out(config, overrides)))
         of_jobs.append(f"hydra.job.config.override_dirname.exclude_keys=[{left_out}]")
 
@@ -136,6 +142,19 @@ class Summary(Callback):
 def _read(file: Path) -> dict[str, Any]:
     note: dict[str, Any] = json.loads(file.read_text())
     return note
+
+
+def _refuse(problem: str) -> NoReturn:
+    print(f"error: {problem}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _threads(config: DictConfig, overrides: Sequence[Override]) -> int | None:
+    """The threads of each job where all are begun at once on this machine; None where a launcher shares them out."""
+    if "submitit_launcher.LocalLauncher" not in config.hydra.launcher._target_ or "OMP_NUM_THREADS" in os.environ:
+        return None
+    jobs = math.prod(len(list(each.sweep_string_iterator())) for each in overrides if each.is_sweep_override())
+    return max(1, len(os.sched_getaffinity(0)) // jobs)
 
 
 def _of_multirun(config: DictConfig) -> list[Override]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -24,6 +28,7 @@ from tests.compose import compose
 from tests.runs.interrupted import Group, at, differences, stopped
 from tests.synthetic import write_small
 
+PROJECT = Path(__file__).parents[2]
 KILL, TERM, CTRL_C = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
 BOUND = 15
 
@@ -205,3 +210,113 @@ def test_interrupting_says_so(configured: Configured, tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert run(configured(tmp_path / "run"), log, passed=lambda _: at("before step", CTRL_C)).wait(60) == [1, 1]
     assert status(tmp_path / "run")["reason"] == "interrupted (Ctrl-C)"
+
+
+SLURM = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+
+
+@pytest.mark.parametrize("asked", [signal.SIGUSR1, TERM])
+def test_a_job_of_slurm_keeps_its_state_in_its_folder_alone_and_is_queued_again(
+    configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: signal.Signals
+) -> None:
+    here = tmp_path / "here"
+    programs = here / "bin"
+    programs.mkdir(parents=True)
+    (programs / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {programs}/asked\n')
+    (programs / "scontrol").chmod(0o755)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    one = ["trainer.devices=1", "trainer.strategy=auto", "loader.batch_size=4"]
+    first, other, whole = (configured(tmp_path / name, *one) for name in ("first", "other", "whole"))
+    log = tmp_path / "log"
+    assert stopped(lambda: train(first), at("before step", asked), log) == 1
+    assert (programs / "asked").read_text().split() == ["requeue", "7"]
+    assert status(tmp_path / "first")["reason"].startswith(f"asked to end ({asked.name}): state kept")
+    assert status(tmp_path / "first")["reason"].endswith("queued again")
+    assert sorted(path.name for path in here.rglob("*")) == ["asked", "bin", "scontrol"]
+    # What another program has left there is nobody's state.
+    (here / "hpc_ckpt_1.ckpt").write_bytes((tmp_path / "first" / LAST).read_bytes())
+    assert stopped(lambda: train(other), lambda _: None, log) == 0, log.read_text()
+    assert stopped(lambda: train(first), lambda _: None, log) == 0, log.read_text()
+    for name in SLURM:
+        monkeypatch.delenv(name)
+    assert stopped(lambda: train(whole), lambda _: None, log) == 0, log.read_text()
+    assert differences(tmp_path / "other", tmp_path / "whole") == []
+    assert differences(tmp_path / "first", tmp_path / "whole") == []
+
+
+def test_a_job_whose_launcher_queues_it_again_keeps_its_state_first(configured: Configured, tmp_path: Path) -> None:
+    def queues(number: int, frame: object) -> None:
+        sys.exit(-1)
+
+    def job() -> None:
+        signal.signal(signal.SIGUSR2, queues)
+        train(configured(tmp_path / "run", "trainer.devices=1", "trainer.strategy=auto"))
+
+    assert stopped(job, at("before step", signal.SIGUSR2), tmp_path / "log") == 1
+    assert status(tmp_path / "run")["reason"].startswith("asked to end (SIGUSR2), queued again: state kept")
+    assert steps(tmp_path / "run") == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        (SLURM, "SLURM_NTASKS=1 processes are started, but trainer.devices=2 and trainer.num_nodes=1 make 2"),
+        ({**SLURM, "SLURM_NTASKS_PER_NODE": "1"}, "trainer.devices=2: You set `devices=2` in Lightning, but"),
+        ({**SLURM, "SLURM_NTASKS": "2"}, "You set `--ntasks=2`"),
+    ],
+)
+def test_other_processes_than_the_trainer_has_are_refused(
+    configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert stopped(lambda: train(configured(tmp_path / "run")), lambda _: None, tmp_path / "log") == 1
+    assert named in said(tmp_path / "log")
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.slow
+def test_torchrun_needs_one_folder_and_trains_in_it(small: list[str], tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
+    command = [*torchrun, "-m", "src.train"]
+    quick = [*small, "trainer.max_epochs=1", f"paths.outputs={tmp_path}"]
+
+    def launched(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *quick, *arguments], cwd=PROJECT, capture_output=True, text=True, check=False)
+
+    refused = launched()
+    assert refused.returncode != 0
+    assert refused.stderr.count("error: processes that torchrun or SLURM starts need one folder") == 1
+    done = launched(f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    assert status(tmp_path / "run")["state"] == "finished"
+    assert len((tmp_path / "run" / "predictions" / "test_iid.jsonl").read_text().splitlines()) == 8
+
+
+@pytest.mark.slow
+def test_a_job_of_several_processes_that_fails_does_not_hang_its_sweep(small: list[str], tmp_path: Path) -> None:
+    stores = next(Path(each.split("=", 1)[1]) for each in small if each.startswith("paths.stores="))
+    shutil.copytree(stores, tmp_path / "bad")
+    (path,) = (tmp_path / "bad").rglob("*i3d*.h5")
+    with h5py.File(path, "r+") as file:
+        file["features"][:3] = np.nan
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "src.train", "-m", *small, f"paths.stores={tmp_path}/bad,{stores}"),
+            *("loader.batch_size=1", f"hydra.sweep.dir={tmp_path}/sweep", "hydra.sweep.subdir=${hydra.job.num}"),
+        ],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "1 of 2 jobs finished" in done.stdout, done.stderr
+    assert "failed: 0: the loss is not finite" in done.stderr
+    alone = ["loader.batch_size=1", f"hydra.run.dir={tmp_path}/alone"]
+    subprocess.run([sys.executable, "-m", "src.train", *small, *alone], cwd=PROJECT, capture_output=True, check=True)
+    assert differences(tmp_path / "sweep" / "1", tmp_path / "alone") == []
