@@ -163,12 +163,12 @@ def at(point: str, how: signal.Signals, number: int = 1) -> Callable[[str], sign
     return passed
 
 
-def command(*arguments: str) -> Callable[[], object]:
-    """`python -m src.train` with these arguments."""
+def command(*arguments: str, module: str = "src.train") -> Callable[[], object]:
+    """`python -m MODULE` with these arguments."""
 
     def work() -> None:
         sys.argv[1:] = arguments
-        runpy.run_module("src.train", run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
     return work
 
