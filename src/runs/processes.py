@@ -110,6 +110,8 @@ class Processes:
         """Tell the others, or say what one of them has told."""
         known = isinstance(error, UserError | KeyboardInterrupt)
         told = None if self._is_alone() else self._told(0 if known else _UNTIL_TOLD)
+        if told is None and _is_broken_connection(error):
+            told = "a process of the run is gone without a word: it was killed, or see what it printed"
         if told is None:
             self._tell(why(error))
         if not is_first():
@@ -176,6 +178,10 @@ class Processes:
 
 def _rank() -> int:
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else int(os.environ.get("LOCAL_RANK", 0))
+
+
+def _is_broken_connection(error: BaseException) -> bool:
+    return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
 
 
 def _how_it_ended(number: int, status: int) -> str:

@@ -19,6 +19,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from src import ending
 from src.commands.prepare import make_stores
 from src.commands.train import train
 from src.models.tea import TEA
@@ -134,6 +135,7 @@ def test_a_run_of_which_one_process_was_killed_ends_and_goes_on_to_the_same_resu
             broken, log, passed=lambda here, rank=rank: at("before step", KILL, 2) if here == rank else at("", TERM)
         )
         statuses = killed.wait(120)
+        assert said(log).startswith("error: a process of the run is gone") or rank == 0, log.read_text()
         assert statuses[rank] == -KILL
         assert statuses[1 - rank] == 1
     assert run(broken, tmp_path / "log").wait(120) == [0, 0]
@@ -180,8 +182,11 @@ def test_a_mistake_in_one_process_is_said_once_and_last(
     assert status(tmp_path / "run")["reason"].startswith("the loss is not finite")
 
 
-def test_a_run_that_waits_for_a_process_in_vain_ends_with_its_reason(configured: Configured, tmp_path: Path) -> None:
+def test_a_run_that_waits_for_a_process_in_vain_ends_with_its_reason(
+    configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As where a broken connection is not noticed: the first one never meets the others again."""
+    monkeypatch.setattr(ending, "PATIENCE", 0.5)
     folder, log = tmp_path / "run", tmp_path / "log"
 
     def hangs(rank: int) -> Callable[[str], signal.Signals | None]:
