@@ -251,6 +251,19 @@ class LastCheckpoint(Checkpoint):
             if trainer.is_global_zero:
                 _requeue()
 
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        # Where the length of a run is in steps Lightning takes a state of an epoch's end for one within the epoch: going
+        # on from it would end that epoch, without a batch, once more.
+        loop = checkpoint["loops"]["fit_loop"]
+        epochs, batches = loop["epoch_progress"], loop["epoch_loop.batch_progress"]
+        if epochs["current"]["processed"] == epochs["current"]["started"]:
+            for progress in epochs.values():
+                progress["completed"] = progress["processed"]
+            batches["current"] = dict.fromkeys(batches["current"], 0)
+            batches["is_last_batch"] = False
+
     def state_dict(self) -> dict[str, Any]:
         return {"random": _gathered(_get_random())}
 
