@@ -215,6 +215,12 @@ class LastCheckpoint(Checkpoint):
         if any(callback.wait_count >= callback.patience for callback in trainer.early_stopping_callbacks):
             trainer.should_stop = True
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Where a run's length is in steps Lightning would end the epoch of such a state, without a batch, once more.
+        loop = trainer.fit_loop
+        if loop.epoch_progress.current.processed == loop.epoch_progress.current.started:
+            loop.epoch_loop.restarting = False
+
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
@@ -254,15 +260,9 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        # Where the length of a run is in steps Lightning takes a state of an epoch's end for one within the epoch: going
-        # on from it would end that epoch, without a batch, once more.
-        loop = checkpoint["loops"]["fit_loop"]
-        epochs, batches = loop["epoch_progress"], loop["epoch_loop.batch_progress"]
-        if epochs["current"]["processed"] == epochs["current"]["started"]:
-            for progress in epochs.values():
-                progress["completed"] = progress["processed"]
-            batches["current"] = dict.fromkeys(batches["current"], 0)
-            batches["is_last_batch"] = False
+        # Lightning counts an epoch as completed only after the hook that its state is kept in.
+        for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+            progress["completed"] = progress["processed"]
 
     def state_dict(self) -> dict[str, Any]:
         return {"random": _gathered(_get_random())}
