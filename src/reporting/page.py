@@ -16,10 +16,10 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from src.errors import UserError
 from src.files import whole
+from src.progress import Progress
 from src.reporting import figures
 from src.reporting.bootstrap import paired_bootstrap
 from src.reporting.examples import Example, choose, example, narratives_of, pictures, require_same_queries
@@ -153,7 +153,7 @@ def _part(cfg: DictConfig, title: str, runs: Sequence[Run], problems: list[str])
         if (part.table, part.parts) == (table, details):
             problems.append(f"{cfg.paper} has no number of {title} under {', '.join(cfg.columns)}")
     part.figures = _overview(cfg, variants, table, drawn)
-    for split in tqdm(_splits(runs), desc=title, unit="split", delay=3):
+    for split in Progress(_splits(runs), title, "split"):
         try:
             _by_query(cfg, part, split, variants, baseline)
         except UserError as error:
@@ -171,7 +171,7 @@ def _baseline(cfg: DictConfig, variants: Mapping[str, Sequence[Run]]) -> str:
             raise UserError(f"against={cfg.against!r} is no variant: they are {'; '.join(variants)}")
         return str(cfg.against)
     for variant, runs in variants.items():
-        if runs[0].settings.get("merger.name") == "none" and runs[0].settings.get("paragraph.network") is None:
+        if runs[0].has({"merger": "none", "paragraph": "none"}):
             return variant
     return next(iter(variants))
 
