@@ -94,6 +94,7 @@ SETTINGS: dict[str, Kind] = {
     "recipe": or_null(NAME),
     "top": COUNT,
     "test": FLAG,
+    "keep_state": FLAG,
     "ckpt_path": or_null(PLACE),
     "loader.batch_size": COUNT,
     "loader.eval_batch_size": COUNT,
@@ -238,6 +239,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     "src.runs.callbacks.BestCheckpoint": {**_SAVED, "folder": PLACE},
     "src.runs.callbacks.LastCheckpoint": {"folder": PLACE, "every_n_steps": COUNT},
     "src.runs.callbacks.PredictionWriter": {"folder": PLACE},
+    "src.runs.epochs.EpochLines": {"metrics": NAMES},
     "lightning.pytorch.loggers.CSVLogger": {"save_dir": PLACE, "name": NAME},
     "src.runs.wandb.RunLogger": {
         "folder": PLACE,
@@ -412,14 +414,6 @@ def leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, Kind | None]]:
             rest += [(f"{key}.{number}", f"{within}.{number}", inner, kinds) for number, inner in enumerate(value)]
         else:
             yield key, value, None
-
-
-def ranges() -> str:
-    """Every setting with what it may be, for --help."""
-    lines = [f"  {key}: {kind.said}" for key, kind in SETTINGS.items()]
-    for target, kinds in PARTS.items():
-        lines += [f"  {key} of {target.rsplit('.', 1)[-1]}: {kind.said}" for key, kind in kinds.items()]
-    return "\n".join(["What settings may be:", *lines])
 
 
 def _matches(key: str, pattern: str) -> bool:
