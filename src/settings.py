@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
 from src.errors import UserError
 
@@ -77,6 +77,13 @@ PLACE = Kind("a path", Annotated[str, StringConstraints(min_length=1, pattern=r"
 NAMES = list_of(NAME)
 SOME_TEXT = list_of(TEXT, least=0)
 DTYPE = one_of("auto", "float32", "float16", "bfloat16")
+
+
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError
+    return number
+
 
 _MOST_STEPS = Kind("a whole number, 1 or more, or -1 for no limit", Annotated[int, Field(ge=1)] | Literal[-1])
 _BATCHES = Kind("a number of batches, 1 or more, or a share of them", COUNT.type | _float("", gt=0, le=1).type)
@@ -277,6 +284,11 @@ PARTS: dict[str, dict[str, Kind]] = {
         "most_overlap": SHARE,
         "supervise": one_of("fused", "video", "both"),
         "paragraph_highlight": FLAG,
+        "candidate_iou": _TWO_SHARES,
+        "highlight_positive": POSITIVE,
+        "position": one_of("sine", "none"),
+        "begin_alike": FLAG,
+        "guide_kernel": Kind("an odd whole number, 1 or more", Annotated[int, Field(ge=1), AfterValidator(_odd)]),
         "ranking": FLAG,
     },
     "src.models.detr.qd_detr.QDDETRSettings": _DETR,

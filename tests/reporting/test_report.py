@@ -77,7 +77,7 @@ def test_means_bold_and_differences_are_right(runs: Path, tmp_path: Path) -> Non
 
     ours, theirs = logged("tea"), logged("baseline")
     assert f"{np.mean(ours):.1f} ± {np.std(ours, ddof=1):.1f}" in cells["TEA"]
-    assert cells["TEA"].endswith(f"({np.mean(ours) - np.mean(theirs):+.1f})")
+    assert cells["TEA"].rstrip("°)").endswith(f"({np.mean(ours) - np.mean(theirs):+.1f}")
     best = max(cells, key=lambda name: float(cells[name].strip("*").replace("*", " ").split()[0]))
     assert [name for name, cell in cells.items() if "**" in cell] == [best]
 
