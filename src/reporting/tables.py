@@ -113,7 +113,7 @@ def summarise(runs: Sequence[Run], metrics: Sequence[str], parts: bool = False) 
 def markdown(table: Table, gains: Gains, chance: Chance = ()) -> str:
     """A pipe table, aligned to be read as it stands: a line for each variant on each split, the best of a column of a
     split in bold, differences to the baseline in brackets, those within chance marked."""
-    lines = [["split", "", *table.metrics]]
+    lines = [["split", f"{WITHIN_CHANCE} within chance" if chance else "", *table.metrics]]
     for split in table.splits:
         for variant, cells in table.of(split).items():
             numbers = []
