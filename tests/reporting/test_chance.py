@@ -17,7 +17,7 @@ from tests.compose import compose
 from tests.reporting.test_damaged_runs import configuration, write_run
 
 # By how much TEA is nearer to the truth than the baseline, in seconds, and how far either is off at most.
-SPLITS = {"test_iid": (0.1, 9.0), "test_ood": (2.0, 9.0), "novel_word": (0.0, 9.0)}
+SPLITS = {"test_iid": (0.0, 9.0), "test_ood": (2.0, 9.0), "novel_word": (0.0, 9.0)}
 KINDS = ("NOUN", "VERB")
 
 
@@ -31,11 +31,11 @@ def write_compared(folder: Path) -> Path:
             run = write_run(folder / f"{name}{seed}", config)
             values = {"best/val/mIoU": 41.0}
             for split, (gain, most) in SPLITS.items():
-                chance = random.Random(f"{split}{seed}")
+                chance, noise = random.Random(f"{split}{seed}"), random.Random(f"{split}{seed}{name}")
                 ious: dict[str, list[float]] = {}
                 lines = []
                 for number in range(120):
-                    off = max(0.0, chance.uniform(0, most) - (gain if name == "TEA" else 0.0) + chance.uniform(-1, 1))
+                    off = max(0.0, chance.uniform(0, most) - (gain if name == "TEA" else 0.0) + noise.uniform(-2, 2))
                     kind = KINDS[number % 3] if split == "novel_word" and number % 3 < 2 else None
                     rows = [split, *([f"{split}:{kind}"] if kind else [])]
                     for row in rows:
