@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
+from src.arguments import quoted
 from src.data.datamodule import MomentDataModule, Snippets, Stores
 from src.data.feature_stores import feature_store, missing_places, require_same_features
 from src.data.layouts import Layout
@@ -19,13 +22,35 @@ from src.data.splits import load_split, split_names
 from src.data.store import Store
 from src.data.text_stores import narrative_store, query_store
 from src.errors import UserError
+from src.files import require_folder
 from src.metrics.split import SplitMetrics
 from src.models.mergers import Merger
 from src.models.network import Network
 from src.models.predictor import Settings
 from src.models.tea import TEA
-from src.places import Places
+from src.places import CONF, Places
 from src.text.encoder import TextEncoder
+
+
+def compose(command: str, *overrides: str, folder: str | Path = ".", conf: Sequence[str | Path] = ()) -> DictConfig:
+    """The config of a command, composed in a script or notebook as the command composes it.
+
+    Args:
+        command: train, evaluate, prepare …
+        overrides: Settings as on the command line, such as +experiment=charades_cd_i3d.
+        folder: The run folder, which a command names by the time.
+        conf: Config folders of your own, as `--config-dir` names one.
+
+    Raises:
+        HydraException: there is no such setting or choice.
+    """
+    own = ",".join(quoted(str(Path(each).resolve())) for each in conf)
+    found = [f"hydra.searchpath=[{own}]"] if own else []
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra.compose(command, [*found, *overrides])
+    if "folder" in cfg.keys() and not any(each.startswith("folder=") for each in overrides):  # noqa: SIM118 unresolved
+        cfg.folder = str(folder)
+    return cfg
 
 
 class Parts:
@@ -215,6 +240,7 @@ class Parts:
             missing = [*missing_places(layout, features.source), *missing]
         if missing:
             raise UserError("; and ".join(missing))
+        require_folder(self.places.query_store.parent)
         stores: list[Store] = []
         if layout is not None and place is not None:
             videos = {moment.video for moment in moments}

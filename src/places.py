@@ -9,6 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+_HERE = Path(__file__).parent
+
+CONF = next(place for place in (_HERE / "conf", _HERE.parent / "conf") if place.is_dir())
+"""This installation's config files: of a wheel within the package, of a checkout beside it."""
+
 
 class Places:
     """The files and folders of a configuration; each is looked up when it is asked for.

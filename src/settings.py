@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
 from src.errors import UserError
 
@@ -78,6 +78,13 @@ NAMES = list_of(NAME)
 SOME_TEXT = list_of(TEXT, least=0)
 DTYPE = one_of("auto", "float32", "float16", "bfloat16")
 
+
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError
+    return number
+
+
 _MOST_STEPS = Kind("a whole number, 1 or more, or -1 for no limit", Annotated[int, Field(ge=1)] | Literal[-1])
 _BATCHES = Kind("a number of batches, 1 or more, or a share of them", COUNT.type | _float("", gt=0, le=1).type)
 _PRECISION = one_of(
@@ -94,6 +101,7 @@ SETTINGS: dict[str, Kind] = {
     "recipe": or_null(NAME),
     "top": COUNT,
     "test": FLAG,
+    "keep_state": FLAG,
     "ckpt_path": or_null(PLACE),
     "loader.batch_size": COUNT,
     "loader.eval_batch_size": COUNT,
@@ -238,6 +246,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     "src.runs.callbacks.BestCheckpoint": {**_SAVED, "folder": PLACE},
     "src.runs.callbacks.LastCheckpoint": {"folder": PLACE, "every_n_steps": COUNT},
     "src.runs.callbacks.PredictionWriter": {"folder": PLACE},
+    "src.runs.epochs.EpochLines": {"metrics": NAMES},
     "lightning.pytorch.loggers.CSVLogger": {"save_dir": PLACE, "name": NAME},
     "src.runs.wandb.RunLogger": {
         "folder": PLACE,
@@ -275,6 +284,11 @@ PARTS: dict[str, dict[str, Kind]] = {
         "most_overlap": SHARE,
         "supervise": one_of("fused", "video", "both"),
         "paragraph_highlight": FLAG,
+        "candidate_iou": _TWO_SHARES,
+        "highlight_positive": POSITIVE,
+        "position": one_of("sine", "none"),
+        "begin_alike": FLAG,
+        "guide_kernel": Kind("an odd whole number, 1 or more", Annotated[int, Field(ge=1), AfterValidator(_odd)]),
         "ranking": FLAG,
     },
     "src.models.detr.qd_detr.QDDETRSettings": _DETR,
@@ -412,14 +426,6 @@ def leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, Kind | None]]:
             rest += [(f"{key}.{number}", f"{within}.{number}", inner, kinds) for number, inner in enumerate(value)]
         else:
             yield key, value, None
-
-
-def ranges() -> str:
-    """Every setting with what it may be, for --help."""
-    lines = [f"  {key}: {kind.said}" for key, kind in SETTINGS.items()]
-    for target, kinds in PARTS.items():
-        lines += [f"  {key} of {target.rsplit('.', 1)[-1]}: {kind.said}" for key, kind in kinds.items()]
-    return "\n".join(["What settings may be:", *lines])
 
 
 def _matches(key: str, pattern: str) -> bool:

@@ -19,13 +19,14 @@ from src.settings import leaves, require_valid
 from tests.compose import CONF
 
 GROUPS = sorted(place.name for place in CONF.iterdir() if place.is_dir())
-COMMANDS = sorted(file.stem for file in CONF.glob("*.yaml") if file.stem != "stored_features")
+COMMANDS = sorted(file.stem for file in CONF.glob("*.yaml") if file.stem not in ("stored_features", "own_data"))
 # What a choice leaves to the user.
 LEFT = {
     "features": ["collection=a", "videos=b"],
     "narrator=endpoint": ["narrator.name=a", "narrator.model=b", "narrator.url=http://localhost"],
     "narrator=hf": ["narrator.name=a", "narrator.model=b"],
     "narrator=imported": ["narrator.name=a", "narrator.captions=b"],
+    "features=npy": ["features.name=a", "features.dim=3"],
     "features=hf": ["features.name=a", "features.model=b", "features.dim=3"],
     "text=hf": ["text.name=a", "text.encoder.model=b", "text.dim=3"],
 }

@@ -11,7 +11,6 @@ from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 from src.data.records import Narratives
 from src.data.splits import load_split, split_names
@@ -23,6 +22,7 @@ from src.narrators.journal import Journal, failures_file
 from src.narrators.narrator import Failure, Narrator, Outcome, Reading
 from src.narrators.shards import merge, parse_shard
 from src.places import Places
+from src.progress import Progress
 from src.videos.collection import Item, collect
 
 # Videos in a row with which a narrator fails before the run ends: before the first one that it narrates, and after.
@@ -179,7 +179,7 @@ def _unless_all_fail(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
 
 def _write(outcomes: Iterable[Outcome], total: int, journal: Journal) -> None:
     captions, start = 0, time.monotonic()
-    with tqdm(total=total, unit="video", desc="narrating", mininterval=1) as progress:
+    with Progress(None, "narrating", "video", total) as progress:
         for outcome in outcomes:
             journal.append(outcome)
             if isinstance(outcome, Failure):

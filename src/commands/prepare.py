@@ -16,6 +16,7 @@ from src.errors import UserError
 from src.models.detr.published import Published, read_published
 from src.narrators.journal import alone
 from src.places import Places
+from src.progress import show
 from src.runs.checkpoints import write_network
 from src.runs.configuration import configuration
 
@@ -25,7 +26,7 @@ _log = logging.getLogger(__name__)
 def prepare(cfg: DictConfig) -> None:
     """Do the one of its tasks that a composed conf/prepare.yaml asks for."""
     if cfg.stats:
-        print(table(cfg.data))
+        show(table(cfg.data))
     elif cfg.convert_checkpoint is not None:
         convert_checkpoint(cfg)
     else:
@@ -35,8 +36,17 @@ def prepare(cfg: DictConfig) -> None:
 
 
 def import_captions(cfg: DictConfig) -> None:
-    """Turn the captions at `import_narratives` into the narratives file of the configured narrator."""
+    """Turn the captions at `import_narratives` into the narratives file of the configured narrator.
+
+    Raises:
+        UserError: the narrator is a model, which did not write them; or they cannot be read.
+    """
     source = Path(cfg.import_narratives)
+    if "captions" not in cfg.narrator.keys():  # noqa: SIM118 `in` says no of what is left open
+        raise UserError(
+            f"{source} would count as written by {cfg.narrator.name}: say whose captions they are with "
+            "narrator=imported narrator.name=NAME"
+        )
     writer = {"narrator": cfg.narrator.name, "imported": source.name}
     file = Places(cfg).narratives
     with alone(file):

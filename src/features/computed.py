@@ -46,7 +46,7 @@ class Computed:
             raise UserError(f"features: reader={reader!r}: give {' or '.join(READERS)}")
         if seconds <= 0 or batch_size < 1 or longest < 1:
             raise UserError(f"features: seconds={seconds}, batch_size={batch_size} and longest={longest}: all above 0")
-        self.places = (Path(videos).absolute(),)
+        self.places = (Path(videos),)
         self.extractor = extractor
         self.dim = dim
         self.seconds = seconds
@@ -57,7 +57,12 @@ class Computed:
 
     @property
     def identity(self) -> dict[str, Any]:
-        settings = {"place": str(self.places[0]), "seconds": self.seconds, "longest": self.longest, "times": TIMES}
+        settings = {
+            "place": str(self.places[0].absolute()),
+            "seconds": self.seconds,
+            "longest": self.longest,
+            "times": TIMES,
+        }
         return {"layout": "Videos", **settings, "extractor": self.extractor.identity}
 
     def __contains__(self, video: str) -> bool:

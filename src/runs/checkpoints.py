@@ -15,6 +15,7 @@ from src.errors import UserError, reason
 from src.files import whole
 from src.models.network import Network
 from src.runs.configuration import COMPOSED, LENGTH, RESOLVED, changed_settings, configuration, said
+from src.runs.folder import read_status
 
 _log = logging.getLogger(__name__)
 
@@ -125,6 +126,21 @@ def newest_state(folder: Path) -> tuple[Path, dict[str, Any]]:
             raise
         _log.warning("%s; continuing from %s", error, before)
         return before, read_state(before)
+
+
+def require_state(folder: Path) -> None:
+    """Raise a UserError for a run that kept no state of training when it finished."""
+    if not has_state(folder) and (read_status(folder) or {}).get("state") == "finished":
+        raise UserError(
+            f"{folder} holds a finished run that kept no state of training (keep_state=false): its network can be "
+            "evaluated; to train it for longer, train it again in another folder"
+        )
+
+
+def leave_states(folder: Path, newest: bool) -> None:
+    """Remove the states of a finished run: the one before the newest, and where `newest` is false that one too."""
+    for state in (PREVIOUS, *(() if newest else (LAST,))):
+        (folder / state).unlink(missing_ok=True)
 
 
 def has_state(folder: Path) -> bool:

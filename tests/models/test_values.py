@@ -177,3 +177,29 @@ def test_the_paragraph_branch_is_heard_with_weight_alpha_and_learns_its_own_high
     assert fused.supervised == (fused.boundaries,)
     assert predictor(supervise="video").fuse(video, paragraph, 0.5).supervised == video.supervised
     assert len(predictor(supervise="both").fuse(video, paragraph, 0.5).supervised) == 2
+
+
+def test_top_1_takes_the_best_score_whatever_it_overlaps() -> None:
+    target, mask = torch.tensor([[0, 1]]), torch.ones(1, 2, dtype=torch.bool)
+    spans, scores = torch.tensor([[[0, 1], [6, 7]]]), torch.tensor([[0.1, 0.9]])
+    least = [losses.threshold(0.9, *range_) for range_ in ((1.0, 0.5), (0.0, 0.0))]
+    assert losses.candidate(target, spans, mask, scores, least[0]).tolist() == [[0, 2]]
+    assert losses.candidate(target, spans, mask, scores, least[1]).tolist() == [[6, 8]]
+
+
+def test_a_highlight_label_weighs_as_much_as_it_is_told() -> None:
+    logits, labels, mask = torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]), torch.ones(1, 2, dtype=torch.bool)
+    each = math.log(2)
+    assert float(losses.highlight(logits, labels, mask, 2.0)) == pytest.approx(1.5 * each)
+    assert float(losses.highlight(logits, labels, mask, 1.0)) == pytest.approx(each)
+
+
+def test_choices_of_the_span_network_are_heard() -> None:
+    alike = predictor().encoder
+    assert torch.equal(alike.explore.attention.query.weight, alike.context.attention.query.weight)
+    apart = predictor(begin_alike=False).encoder
+    assert not torch.equal(apart.explore.attention.query.weight, apart.context.attention.query.weight)
+    assert predictor(guide_kernel=3).encoder.explore.guide.depthwise.kernel_size == (3,)
+    x = torch.zeros(1, 3, 8)
+    assert torch.equal(predictor(position="none")._placed(x), x)
+    assert not torch.equal(predictor()._placed(x), x)
