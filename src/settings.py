@@ -368,6 +368,7 @@ PARTS: dict[str, dict[str, Kind]] = {
         "folds": Kind("a whole number, 2 or more", Annotated[int, Field(ge=2)]),
         "seed": SEED,
     },
+    "src.data.annotations.parts.Within": {},
     "src.data.annotations.parts.Without": {},
     "src.baselines.prior.Prior": {"seed": SEED},
     "src.baselines.similarity.Similarity": {"constants": list_of(_float("a number"))},
