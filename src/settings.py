@@ -85,6 +85,25 @@ _PRECISION = one_of(
     *("transformer-engine", "transformer-engine-float16"),
 )
 
+_FEATURES: dict[str, Kind] = {
+    "name": NAME,
+    "dim": or_null(SIZE),
+    "source": TEXT,
+    "model": PLACE,
+    "videos": PLACE,
+    "weights": PLACE,
+    "clip_seconds": COUNT,
+    "reading.reader": one_of("decord", "pyav"),
+    "reading.patience": POSITIVE,
+    "reading.workers": COUNT,
+    "streams": or_null(list_of(SIZE)),
+    "pooling": one_of("max", "mean"),
+    "max_snippets": COUNT,
+    "snippet_seconds": or_null(POSITIVE),
+    "fill": one_of("nearest", "zero"),
+    "store": PLACE,
+}
+
 SETTINGS: dict[str, Kind] = {
     # Of every command.
     "paths.*": PLACE,
@@ -116,17 +135,7 @@ SETTINGS: dict[str, Kind] = {
     "data.seed": SEED,
     "data.validation.size": PART,
     "data.validation.seed": SEED,
-    "features.name": NAME,
-    "features.dim": or_null(SIZE),
-    "features.source": TEXT,
-    "features.model": PLACE,
-    "features.videos": PLACE,
-    "features.streams": or_null(list_of(SIZE)),
-    "features.pooling": one_of("max", "mean"),
-    "features.max_snippets": COUNT,
-    "features.snippet_seconds": or_null(POSITIVE),
-    "features.fill": one_of("nearest", "zero"),
-    "features.store": PLACE,
+    **{f"features.{within}{key}": kind for within in ("", "*.") for key, kind in _FEATURES.items()},
     "text.name": NAME,
     "text.dim": SIZE,
     "merger.name": NAME,
@@ -196,6 +205,7 @@ _OF_MODEL = {"name": NAME, "interval": POSITIVE, "model": PLACE, "prompt": or_nu
 _CAPTIONED = {"root": PLACE, "files": NAMES, "duration_key": NAME}
 _DIVIDED = {"part": one_of("train", "val"), "size": PART, "seed": SEED}
 _STORED = {"dim": SIZE}
+_NETWORK = {"weights": PLACE, "source": TEXT, "device": NAME, "precision": one_of("float32", "bfloat16")}
 _SAVED = {"filename": NAME, "monitor": NAME, "mode": one_of("max", "min")}
 
 _TWO_SHARES = Kind(
@@ -325,6 +335,27 @@ PARTS: dict[str, dict[str, Kind]] = {
         "reader": one_of("decord", "pyav"),
         "longest": COUNT,
         "ids": one_of("name", "path"),
+        "take": one_of("nearest", "fps"),
+        "patience": POSITIVE,
+        "workers": COUNT,
+        "parts": PLACE,
+    },
+    "src.features.computed.ComputedStreams": {"normalize": FLAG},
+    "src.videos.frames.Crop": {
+        "shorter": COUNT,
+        "side": COUNT,
+        "scaling": one_of("bilinear", "bicubic"),
+        "offset": one_of("round", "cut"),
+    },
+    "src.features.networks.extractors.I3DExtractor": {
+        **_NETWORK,
+        "frames": Kind("a whole number, 16 or more", Annotated[int, Field(ge=16, lt=2**31)]),
+        "trained_on": one_of("charades", "kinetics"),
+    },
+    "src.features.networks.extractors.SlowFastExtractor": {
+        **_NETWORK,
+        "seconds": COUNT,
+        "sampling": one_of("released", "even"),
     },
     "src.features.huggingface.HuggingFaceVision": {"model": PLACE, "frames": COUNT, "device": NAME},
     "src.features.pixels.Pixels": {

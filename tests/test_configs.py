@@ -19,7 +19,7 @@ from src.settings import leaves, require_valid
 from tests.compose import CONF
 
 GROUPS = sorted(place.name for place in CONF.iterdir() if place.is_dir())
-COMMANDS = sorted(file.stem for file in CONF.glob("*.yaml") if file.stem != "stored_features")
+COMMANDS = sorted(file.stem for file in CONF.glob("*.yaml") if not file.stem.endswith("_features"))
 # What a choice leaves to the user.
 LEFT = {
     "features": ["collection=a", "videos=b"],

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, str] = {
     "text": "errors files",
     "videos": "errors files",
     "data": "errors moments tables files text",
-    "features": "errors files videos",
+    "features": "errors files videos data",
     "metrics": "moments tables data",
     "models": "errors moments data metrics",
     "narrators": "errors tables files text videos data",

@@ -21,9 +21,10 @@ from src.narrators.build import build_narrator
 from src.narrators.cluster import cluster_outcomes
 from src.narrators.journal import Journal, failures_file
 from src.narrators.narrator import Failure, Narrator, Outcome, Reading
-from src.narrators.shards import merge, parse_shard
+from src.narrators.shards import merge
 from src.places import Places
 from src.videos.collection import Item, collect
+from src.videos.shards import parse_shard
 
 # Videos in a row with which a narrator fails before the run ends: before the first one that it narrates, and after.
 _FIRST_FAILURES, _FAILURES = 3, 20

@@ -44,6 +44,21 @@ class Layout(Protocol):
         """The files that the features of videos that are there are read from or computed of."""
         ...
 
+    def missing(self) -> list[str]:
+        """What to do about all that lacks besides `places`, such as weights; nothing if nothing does."""
+        ...
+
+    def compute(self, videos: Iterable[str]) -> dict[str, str]:
+        """Compute what is not published, of videos that are there.
+
+        Returns:
+            Why a video has no features, by its id.
+
+        Raises:
+            UserError: Nothing can be computed.
+        """
+        ...
+
     def __call__(self, video: str) -> Features:
         """The features (n, dim) of a video that is there, n >= 1, finite and within half precision.
 
@@ -53,7 +68,17 @@ class Layout(Protocol):
         ...
 
 
-class _Folder:
+class _Published:
+    """What the layouts of published files share: nothing is computed."""
+
+    def missing(self) -> list[str]:
+        return []
+
+    def compute(self, videos: Iterable[str]) -> dict[str, str]:
+        return {}
+
+
+class _Folder(_Published):
     """What the layouts of one file a video share."""
 
     suffix = ""
@@ -106,7 +131,7 @@ class NpzFolder(_Folder):
         return _check(path, loaded["features"], self.dim)
 
 
-class Hdf5:
+class Hdf5(_Published):
     """One HDF5 file with a dataset (n, dim) for each video (LGI; ActivityNet's C3D).
 
     Args:
@@ -160,7 +185,7 @@ class Hdf5:
             raise UserError(f"{self.places[0]} is not an HDF5 file, or a damaged one ({reason(error)})") from error
 
 
-class Streams:
+class Streams(_Published):
     """Several layouts side by side, such as SlowFast and CLIP, cut to the shortest.
 
     Args:
@@ -186,7 +211,13 @@ class Streams:
         return [path for stream in self.streams for path in stream.sources(wanted)]
 
     def __call__(self, video: str) -> Features:
-        parts = [stream(video) for stream in self.streams]
+        return self.joined([stream(video) for stream in self.streams])
+
+    def missing(self) -> list[str]:
+        return [each for stream in self.streams for each in stream.missing()]
+
+    def joined(self, parts: Sequence[Features]) -> Features:
+        """The features (n, dim) of a video's streams side by side."""
         length = min(len(part) for part in parts)
         cut = [part[:length] for part in parts]
         return np.concatenate([_unit(part) for part in cut] if self.normalize else cut, axis=1)

@@ -22,7 +22,7 @@ from src.data.narratives import read_narratives
 from src.data.records import Narratives
 from src.data.store import Store
 from src.errors import UserError
-from src.features.computed import Computed
+from src.features.computed import FromVideos
 from src.moments import RankedMoments, align_narratives, pool
 from src.narrators.build import build_narrator
 from src.narrators.narrator import Failure, Narrator, Reading
@@ -191,7 +191,7 @@ class Retriever:
         features = None
         if self.parts.uses_video:
             layout, settings = self.parts.layout, self.parts.cfg.features
-            if not isinstance(layout, Computed):
+            if not isinstance(layout, FromVideos):
                 raise UserError(
                     f"{path}: features={settings.name} are not computed from files: put the published ones into a "
                     "store and give the video's id, or train with features that are (features=pixels, features=hf)"

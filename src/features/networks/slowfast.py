@@ -1,4 +1,5 @@
-"""SlowFast R50 8x8 (Feichtenhofer et al., ICCV 2019), with which HERO_Video_Feature_Extractor (edcc012) computed the features of QVHighlights.
+"""SlowFast R50 8x8 (Feichtenhofer et al., ICCV 2019), as HERO_Video_Feature_Extractor (edcc012) has it, with which the
+features of QVHighlights were computed.
 
 Its state dict has the names of facebookresearch/SlowFast; `caffe2_name` gives those of the published pickle.
 """
@@ -152,6 +153,13 @@ def convolution(channels: int, out: int, kernel: tuple[int, int, int], stride: S
     """One without bias that keeps the size but for its stride; kernel and stride are (time, height, width)."""
     padding = tuple(k // 2 for k in kernel)
     return nn.Conv3d(channels, out, kernel, tuple(stride), padding, bias=False)
+
+
+def caffe2_names() -> dict[str, str]:
+    """What the published pickle calls each entry of the state dict that it has."""
+    with torch.device("meta"):
+        names = SlowFast().state_dict()
+    return {name: caffe2_name(name) for name in names if not name.endswith("num_batches_tracked")}
 
 
 def caffe2_name(name: str) -> str:
