@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 import zipfile
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -22,7 +23,7 @@ from src.features.extractor import Extractor
 from src.features.pipeline import Clock, Extracted, Reading, Stream, Unreadable, extract
 from src.files import digest, whole
 from src.videos.collection import Ids, Item, collect
-from src.videos.frames import PATIENCE, READERS, TIMES, Backend, Crop, Longest, Take, View
+from src.videos.frames import PATIENCE, READERS, TIMES, Backend, Crop, Frame, Longest, Take, View, read_views
 
 _log = logging.getLogger(__name__)
 
@@ -133,6 +134,10 @@ class Computed:
         """
         return {video: path for video, path in collect(self.places[0], None, self.ids) if path is not None}
 
+    def is_kept(self, video: str) -> bool:
+        """Whether the features of a video were computed before."""
+        return self.kept(video) is not None
+
     def kept(self, video: str) -> NDArray[np.float32] | None:
         """The features of a video as they were computed of just this file before; None if they were not."""
         part = self._part(video)
@@ -198,6 +203,10 @@ class ComputedStreams(Streams):
     def compute(self, videos: Iterable[str]) -> dict[str, str]:
         return compute(self.computed, videos)
 
+    def is_kept(self, video: str) -> bool:
+        """Whether the features of a video were computed before."""
+        return all(stream.is_kept(video) for stream in self.computed)
+
     def __call__(self, video: str) -> NDArray[np.float32]:
         kept = [stream.kept(video) for stream in self.computed]
         if all(features is not None for features in kept):
@@ -214,6 +223,34 @@ class ComputedStreams(Streams):
 
 
 FromVideos = Computed | ComputedStreams
+
+
+def pace(layout: FromVideos, path: Path) -> float:
+    """Seconds of work for a second of video, measured on one batch of pictures and the decoding of a file.
+
+    Args:
+        layout: What is to be computed.
+        path: A video file, whole of which is decoded: give a short one.
+
+    Raises:
+        UserError: The file cannot be read, or an extractor's model not be loaded.
+    """
+    layouts = layout.computed if isinstance(layout, ComputedStreams) else [layout]
+    streams, reading = [each.stream for each in layouts], layouts[0].reading
+    started = time.monotonic()
+    last: dict[int, Frame] = {}
+    for number, frame in read_views(path, [stream.view for stream in streams], reading.reader, reading.patience):
+        last[number] = frame
+    length = max(frame.time + stream.view.interval for frame, stream in zip(last.values(), streams, strict=True))
+    decoding = (time.monotonic() - started) / length / reading.workers
+    computing = 0.0
+    for number, (stream, each) in enumerate(zip(streams, layouts, strict=True)):
+        windows = np.stack([stream.extractor.window([last[number].pixels] * stream.extractor.frames, 0.0)])
+        stream.extractor(windows)  # loads its model, which is no part of the pace
+        started = time.monotonic()
+        stream.extractor(windows)
+        computing += (time.monotonic() - started) / each.seconds
+    return max(decoding, computing)
 
 
 def compute(layouts: Sequence[Computed], videos: Iterable[str]) -> dict[str, str]:

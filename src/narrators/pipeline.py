@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from src.data.records import Narratives
@@ -84,6 +86,20 @@ class FrameNarrator(ABC):
             UserError: Nothing can be captioned.
         """
         return
+
+    def pace(self, path: Path, reading: Reading) -> float:
+        """Seconds of work for a second of video, measured on one batch of the frames of a file.
+
+        Raises:
+            UserError: The file cannot be read, or nothing can be captioned.
+            NarrationError: Its frames cannot be captioned.
+        """
+        self.prepare()
+        frames = read_frames(path, self.interval, reading.reader, reading.longest, reading.patience)
+        batch = [frame.pixels for frame in islice(frames, self.batch_size)]
+        started = time.monotonic()
+        self.narrate(batch)
+        return (time.monotonic() - started) / (len(batch) * self.interval * self.under_way)
 
     def outcomes(self, items: Iterable[Item], reading: Reading) -> Iterator[Outcome]:
         self.prepare()

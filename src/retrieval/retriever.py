@@ -241,7 +241,11 @@ class Retriever:
 
     def _narrated(self, path: Path) -> Narratives:
         # As src.narrate reads video files, unless it is told otherwise.
-        reading = Reading(**OmegaConf.load(CONF / "narrate.yaml").frames)
+        settings: dict[str, Any] = {}
+        for choice in ("default", "narrating"):
+            settings |= OmegaConf.to_container(OmegaConf.load(CONF / "frames" / f"{choice}.yaml"))  # type: ignore[operator]
+        del settings["defaults"]
+        reading = Reading(**settings)
         (outcome,) = self._narrator.outcomes([Item(path.stem, path)], reading)
         if isinstance(outcome, Failure):
             raise UserError(f"{path} cannot be narrated: {outcome.reason}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,7 @@ def test_another_network_is_refused(zeros: dict[str, Tensor], tmp_path: Path, la
 def test_the_other_class_count_is_told(zeros: dict[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / "rgb_charades.pt"
     torch.save(zeros, path)
-    with pytest.raises(
-        UserError, match=r"has 157 classes, so it was trained on charades, not on kinetics.*i3d_charades"
-    ):
+    with pytest.raises(UserError, match=r"has 157 classes, so it was trained on charades, not on kin.*i3d_charades"):
         i3d(path, "kinetics").load()
 
 
@@ -85,7 +84,7 @@ def test_missing_and_damaged_weights_are_one_line(zeros: dict[str, Tensor], tmp_
     with pytest.raises(UserError, match="is damaged, or no file of weights"):
         i3d(path).load()
     path.write_bytes(pickle.dumps({"blobs": {}}))
-    with pytest.raises(UserError, match="damaged|lack"):
+    with pytest.raises(UserError, match=r"damaged|lack"):
         slow_fast(path).load()
 
 
@@ -105,7 +104,7 @@ def test_a_pickle_of_caffe2_is_read_without_running_it(tmp_path: Path, shared: P
             return (Path(tmp_path / "ran").touch, ())
 
     write_pickle(path, {**arrays, "conv2_w": Evil()})
-    with pytest.raises(UserError, match="asks for .* which is no array"):
+    with pytest.raises(UserError, match=r"asks for .* which is no array"):
         read_caffe2(path, names)
     assert not (tmp_path / "ran").exists()
 
@@ -124,7 +123,7 @@ def test_slowfast_sees_the_released_frames(shared: Path, tmp_path: Path) -> None
         golden = {name: file[name] for name in file.files if name.startswith("sampling/fps")}
     assert len(golden) == 32
     for name, indices in golden.items():
-        rate, seconds, count = (int(part.lstrip("fpsclipram")) for part in name.partition("/")[2].split("_"))
+        rate, seconds, count = map(int, re.findall(r"\d+", name))
         extractor = slow_fast(tmp_path, seconds)
         frames = [np.full((1, 1, 3), number, np.uint8) for number in range(count)]
         clips = [frames[first : first + extractor.frames] for first in range(0, count, extractor.frames)]
