@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from src.data.store import check_values, require_own_data
 from src.errors import UserError, reason
-from src.files import require_file
+from src.files import read_text, require_file
 
 Features = NDArray[np.float32]
 
@@ -92,15 +92,18 @@ class _Folder(_Published):
         return {"layout": type(self).__name__, "place": str(self.places[0])}
 
     def __contains__(self, video: str) -> bool:
-        # An annotation file may be anybody's: its ids lead nowhere else.
-        inside = not Path(video).is_absolute() and ".." not in Path(video).parts
-        return inside and self._path(video).is_file()
+        return _is_inside(video) and self._path(video).is_file()
 
     def sources(self, videos: Iterable[str]) -> list[Path]:
         return [self._path(video) for video in videos]
 
     def _path(self, video: str) -> Path:
         return self.places[0] / f"{video}{self.suffix}"
+
+
+def _is_inside(video: str) -> bool:
+    """Whether an id leads nowhere out of a folder: an annotation file may be anybody's."""
+    return not Path(video).is_absolute() and ".." not in Path(video).parts
 
 
 class NpyFolder(_Folder):
@@ -129,6 +132,33 @@ class NpzFolder(_Folder):
         if "features" not in loaded:
             raise UserError(f"{path} has no array 'features', only {', '.join(loaded) or 'nothing'}")
         return _check(path, loaded["features"], self.dim)
+
+
+class TextFolders(_Folder):
+    """A folder for each video, of text files with the `dim` numbers of a vector each, in the order of their names: the
+    features that Charades itself ships (VIDEO/VIDEO-000001.txt, every fourth frame at 24 a second)."""
+
+    def __contains__(self, video: str) -> bool:
+        return _is_inside(video) and any(self._path(video).glob("*.txt"))
+
+    def sources(self, videos: Iterable[str]) -> list[Path]:
+        return [path for video in videos for path in self._files(video)]
+
+    def __call__(self, video: str) -> Features:
+        rows = []
+        for path in self._files(video):
+            words = read_text(path).split()
+            try:
+                row = np.array(words, np.float32)
+            except ValueError as error:
+                raise UserError(f"{path} holds what is no number ({reason(error)})") from error
+            if len(row) != self.dim:
+                raise UserError(f"{path} holds {len(row)} numbers, expected {self.dim} (features.dim)")
+            rows.append(row)
+        return _check(self._path(video), np.stack(rows), self.dim)
+
+    def _files(self, video: str) -> list[Path]:
+        return sorted(self._path(video).glob("*.txt"))
 
 
 class Hdf5(_Published):
