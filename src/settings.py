@@ -166,6 +166,7 @@ SETTINGS: dict[str, Kind] = {
     "frames.longest": COUNT,
     "frames.ahead": WHOLE,
     "frames.patience": POSITIVE,
+    "frames.skip_similar": or_null(_float("a number from 0 to 255", ge=0, le=255)),
     "ray.workers": WHOLE,
     "ray.gpus": WEIGHT,
     # Of playroom.

@@ -205,14 +205,17 @@ def _unless_all_fail(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
 
 
 def _write(outcomes: Iterable[Outcome], total: int, journal: Journal) -> None:
-    captions, start = 0, time.monotonic()
+    captions, repeated, start = 0, 0, time.monotonic()
     with tqdm(total=total, unit="video", desc="narrating", mininterval=1) as progress:
         for outcome in outcomes:
             journal.append(outcome)
             if isinstance(outcome, Failure):
                 progress.write(f"failed: {outcome.video}: {outcome.reason}")
             else:
-                captions += len(outcome.texts)
+                captions += len(outcome.texts) - len(outcome.repeated)
+                repeated += len(outcome.repeated)
             speed = captions / (time.monotonic() - start)
             progress.set_postfix_str(f"{captions} captions, {speed:.2f} captions/s", refresh=False)
             progress.update()
+    if repeated:
+        _log.info("%d frames showed what the one before showed and took its narrative; %d narrated", repeated, captions)
