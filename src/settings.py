@@ -353,6 +353,8 @@ PARTS: dict[str, dict[str, Kind]] = {
         "frames": Kind("a whole number, 16 or more", Annotated[int, Field(ge=16, lt=2**31)]),
         "trained_on": one_of("charades", "kinetics"),
     },
+    "src.features.networks.extractors.VGGExtractor": _NETWORK,
+    "src.features.networks.extractors.C3DExtractor": {**_NETWORK, "projection": or_null(PLACE), "dim": SIZE},
     "src.features.networks.extractors.SlowFastExtractor": {
         **_NETWORK,
         "seconds": COUNT,

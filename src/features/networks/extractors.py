@@ -8,16 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from src.errors import UserError
+from src.errors import UserError, reason
 from src.features.extractor import Extractor, Frames
-from src.features.networks import slowfast
+from src.features.networks import c3d, slowfast
+from src.features.networks.c3d import C3D
 from src.features.networks.i3d import CLASSES, I3D
 from src.features.networks.slowfast import SlowFast
+from src.features.networks.vgg import VGG16
 from src.features.networks.weights import loaded, missing_weights, read_caffe2, read_torch, sha256
 from src.videos.frames import Pixels
 
@@ -196,3 +199,103 @@ class SlowFastExtractor(NetworkExtractor):
 
     def load(self) -> nn.Module:
         return loaded(SlowFast, read_caffe2(self.weights, slowfast.caffe2_names()), self.weights)
+
+
+class VGGExtractor(NetworkExtractor):
+    """fc7 of VGG-16 for each frame, by weights of ImageNet or of Charades: the file says which by its classes."""
+
+    kind = "vgg16"
+    _mean, _deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+    @property
+    def frames(self) -> int:
+        return 1
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        mean, deviation = (pixels.new_tensor(each).reshape(3, 1, 1, 1) for each in (self._mean, self._deviation))
+        return (pixels / 255 - mean) / deviation
+
+    def features(self, network: nn.Module, clips: Tensor) -> Tensor:
+        return network(clips.flatten(1, 2))[:, None]
+
+    def load(self) -> nn.Module:
+        state = read_torch(self.weights)
+        layer = state.get("classifier.6.bias")
+        return loaded(lambda: VGG16(1000 if layer is None else len(layer)), state, self.weights)
+
+
+class C3DExtractor(NetworkExtractor):
+    """fc6 of C3D, or what ActivityNet's projection makes of it.
+
+    Frames are 171 × 128 in C3D; here the shorter side is scaled to 128, which differs for videos that are not 4:3.
+
+    Args:
+        projection: The file of ActivityNet's principal components (datasets `U` of (4096, n) and `x_mean` of (4096) in
+            an HDF5 file); None keeps the 4096 numbers.
+        dim: The numbers kept.
+    """
+
+    kind = "c3d"
+    _mean = (90.0, 98.0, 102.0)  # of blue, green and red, as jfzhang95/pytorch-video-recognition has it
+
+    def __init__(
+        self, weights: str, source: str, device: str, precision: Precision, projection: str | None, dim: int
+    ) -> None:
+        super().__init__(weights, source, device, precision)
+        self.projection = None if projection is None else Path(projection)
+        self.dim = dim
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        projection = self.projection
+        projected = sha256(projection) if projection is not None and projection.is_file() else None
+        return {**super().identity, "projected": projection is not None, "projection": projected}
+
+    @property
+    def frames(self) -> int:
+        return c3d.FRAMES
+
+    def missing(self) -> list[str]:
+        missing = super().missing()
+        if self.projection is not None and not self.projection.is_file():
+            missing.append(f"no projection at {self.projection}: give the file of ActivityNet's principal components")
+        return missing
+
+    def __call__(self, windows: Frames) -> NDArray[np.float32]:
+        features = super().__call__(windows)
+        if self._components is None:
+            return features
+        mean, components = self._components
+        return ((features - mean) @ components).astype(np.float32)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        return pixels.flip(1) - pixels.new_tensor(self._mean).reshape(3, 1, 1, 1)
+
+    def features(self, network: nn.Module, clips: Tensor) -> Tensor:
+        return network(clips)[:, None]
+
+    def load(self) -> nn.Module:
+        return loaded(C3D, read_torch(self.weights), self.weights)
+
+    @cached_property
+    def _components(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """The mean (4096) and the first `dim` components (4096, dim)."""
+        if self.projection is None:
+            return None
+        found: dict[str, NDArray[np.float32]] = {}
+
+        def visit(name: str, node: Any) -> None:
+            if isinstance(node, h5py.Dataset):
+                found[name.rpartition("/")[2]] = np.asarray(node[()], np.float32)
+
+        try:
+            with h5py.File(self.projection, locking=False) as file:
+                file.visititems(visit)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(f"{self.projection} is not an HDF5 file, or a damaged one ({reason(error)})") from error
+        mean, components = found.get("x_mean"), found.get("U")
+        if mean is None or components is None or mean.size != c3d.DIM or len(components) != c3d.DIM:
+            raise UserError(f"{self.projection} is no projection of C3D: it needs x_mean of 4096 and U of (4096, n)")
+        if components.shape[1] < self.dim:
+            raise UserError(f"{self.projection} has {components.shape[1]} components, but features.dim is {self.dim}")
+        return mean.reshape(-1), components[:, : self.dim]

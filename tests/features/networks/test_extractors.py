@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -14,9 +15,11 @@ from torch import Tensor
 
 from src.errors import UserError
 from src.features.networks import slowfast
-from src.features.networks.extractors import I3DExtractor, SlowFastExtractor
+from src.features.networks.c3d import C3D
+from src.features.networks.extractors import C3DExtractor, I3DExtractor, SlowFastExtractor, VGGExtractor
 from src.features.networks.i3d import I3D
 from src.features.networks.slowfast import SlowFast
+from src.features.networks.vgg import VGG16
 from src.features.networks.weights import read_caffe2
 from tests.features.networks.golden import published, require_close, shapes
 
@@ -146,3 +149,45 @@ def test_i3d_gives_two_vectors_of_24_frames_alone_and_in_a_batch(shared: Path, t
     together = extractor(windows)
     assert together.shape == (2, 2, 1024)
     require_close(extractor(windows[1:])[0], together[1], "alone")
+
+
+def test_vgg_and_c3d_have_the_published_shapes() -> None:
+    with torch.device("meta"):
+        networks = VGG16(157), C3D()
+        fc7, fc6 = networks[0](torch.zeros(2, 3, 224, 224)), networks[1](torch.zeros(2, 3, 16, 112, 112))
+    assert (fc7.shape, fc6.shape) == ((2, 4096), (2, 4096))
+    counts = [sum(value.numel() for value in network.parameters()) for network in networks]
+    # VGG-16 has 138.36 M weights with 1000 classes; C3D of Sports-1M 79.99 M.
+    assert counts == [138_357_544 - (1000 - 157) * 4097, 79_991_015]
+    assert {name.rpartition(".")[0] for name in networks[0].state_dict()} >= {"features.28", "classifier.3"}
+
+
+def test_c3d_is_projected_by_activitynets_components(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, projection = tmp_path / "c3d.pickle", tmp_path / "pca.hdf5"
+    extractor = C3DExtractor(str(weights), "there", "cpu", "float32", str(projection), 3)
+    assert [each.split(":")[0] for each in extractor.missing()] == [
+        f"no weights at {weights}",
+        f"no projection at {projection}",
+    ]
+    components = np.random.default_rng(0).standard_normal((4096, 5)).astype(np.float32)
+    with h5py.File(projection, "w") as file:
+        file["data/U"], file["data/x_mean"] = components, np.full(4096, 0.5, np.float32)
+    weights.touch()
+    seen: list[Tensor] = []
+    extractor.network = torch.nn.Identity()  # the clips as they enter
+    monkeypatch.setattr(
+        extractor, "features", lambda network, clips: (seen.append(clips), torch.ones(len(clips), 1, 4096))[1]
+    )
+    windows = np.zeros((2, 16, 112, 112, 3), np.uint8)
+    windows[..., 0] = 200  # red
+    assert extractor(windows) == pytest.approx(np.full((1, 1, 4096), 0.5) @ components[:, :3], abs=1e-3)
+    assert seen[0][0, :, 0, 0, 0].tolist() == [-90.0, -98.0, 98.0]
+    extractor = C3DExtractor(str(weights), "there", "cpu", "float32", str(projection), 6)
+    with pytest.raises(UserError, match=r"has 5 components, but features.dim is 6"):
+        extractor._components  # noqa: B018
+
+
+def test_frames_enter_vgg_scaled_as_imagenets() -> None:
+    extractor = VGGExtractor("w", "there", "cpu", "float32")
+    pixels = torch.full((1, 3, 1, 2, 2), 255.0)
+    assert extractor.normalised(pixels)[0, :, 0, 0, 0].tolist() == pytest.approx([2.2489, 2.4286, 2.64], abs=1e-4)
