@@ -271,9 +271,11 @@ class Parts:
         if store.is_file():
             return []
         places = " and ".join(str(place) for place in self.layout.places)
+        computed = features.get("computed")
+        instead = f", or compute them from videos: features={computed} videos=FOLDER" if computed else ""
         return [
             f"no store of {features.name} features at {store}: put those from {features.source} at {places}, "
-            "then run python -m src.prepare with the options of this command"
+            f"then run python -m src.prepare with the options of this command{instead}"
         ]
 
     def _require_size(self, store: Store, group: str) -> None:

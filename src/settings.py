@@ -92,6 +92,23 @@ _PRECISION = one_of(
     *("transformer-engine", "transformer-engine-float16"),
 )
 
+_FEATURES: dict[str, Kind] = {
+    "name": NAME,
+    "dim": or_null(SIZE),
+    "source": TEXT,
+    "model": PLACE,
+    "videos": PLACE,
+    "computed": NAME,
+    "weights": PLACE,
+    "clip_seconds": COUNT,
+    "streams": or_null(list_of(SIZE)),
+    "pooling": one_of("max", "mean"),
+    "max_snippets": COUNT,
+    "snippet_seconds": or_null(POSITIVE),
+    "fill": one_of("nearest", "zero"),
+    "store": PLACE,
+}
+
 SETTINGS: dict[str, Kind] = {
     # Of every command.
     "paths.*": PLACE,
@@ -124,17 +141,7 @@ SETTINGS: dict[str, Kind] = {
     "data.seed": SEED,
     "data.validation.size": PART,
     "data.validation.seed": SEED,
-    "features.name": NAME,
-    "features.dim": or_null(SIZE),
-    "features.source": TEXT,
-    "features.model": PLACE,
-    "features.videos": PLACE,
-    "features.streams": or_null(list_of(SIZE)),
-    "features.pooling": one_of("max", "mean"),
-    "features.max_snippets": COUNT,
-    "features.snippet_seconds": or_null(POSITIVE),
-    "features.fill": one_of("nearest", "zero"),
-    "features.store": PLACE,
+    **{f"features.{within}{key}": kind for within in ("", "*.") for key, kind in _FEATURES.items()},
     "text.name": NAME,
     "text.dim": SIZE,
     "merger.name": NAME,
@@ -167,6 +174,7 @@ SETTINGS: dict[str, Kind] = {
     "frames.longest": COUNT,
     "frames.ahead": WHOLE,
     "frames.patience": POSITIVE,
+    "frames.skip_similar": or_null(_float("a number from 0 to 255", ge=0, le=255)),
     "ray.workers": WHOLE,
     "ray.gpus": WEIGHT,
     # Of playroom.
@@ -204,6 +212,7 @@ _OF_MODEL = {"name": NAME, "interval": POSITIVE, "model": PLACE, "prompt": or_nu
 _CAPTIONED = {"root": PLACE, "files": NAMES, "duration_key": NAME}
 _DIVIDED = {"part": one_of("train", "val"), "size": PART, "seed": SEED}
 _STORED = {"dim": SIZE}
+_NETWORK = {"weights": PLACE, "source": TEXT, "device": NAME, "precision": one_of("float32", "bfloat16")}
 _SAVED = {"filename": NAME, "monitor": NAME, "mode": one_of("max", "min")}
 
 _TWO_SHARES = Kind(
@@ -323,12 +332,14 @@ PARTS: dict[str, dict[str, Kind]] = {
         "model": PLACE,
         "sentence": one_of("mean", "pooler"),
         "normalize": FLAG,
+        "normalize_words": FLAG,
         "max_tokens": or_null(COUNT),
         "batch_size": COUNT,
         "device": NAME,
     },
     "src.data.layouts.NpyFolder": {"folder": PLACE, **_STORED},
     "src.data.layouts.NpzFolder": {"folder": PLACE, **_STORED},
+    "src.data.layouts.TextFolders": {"folder": PLACE, **_STORED},
     "src.data.layouts.Hdf5": {"file": PLACE, "dataset": NAME, **_STORED},
     "src.data.layouts.Streams": {"normalize": FLAG},
     "src.features.computed.Computed": {
@@ -339,6 +350,29 @@ PARTS: dict[str, dict[str, Kind]] = {
         "reader": one_of("decord", "pyav"),
         "longest": COUNT,
         "ids": one_of("name", "path"),
+        "take": one_of("nearest", "fps"),
+        "patience": POSITIVE,
+        "workers": COUNT,
+        "parts": PLACE,
+    },
+    "src.features.computed.ComputedStreams": {"normalize": FLAG},
+    "src.videos.frames.Crop": {
+        "shorter": COUNT,
+        "side": COUNT,
+        "scaling": one_of("bilinear", "bicubic"),
+        "offset": one_of("round", "cut"),
+    },
+    "src.features.networks.extractors.I3DExtractor": {
+        **_NETWORK,
+        "frames": Kind("a whole number, 16 or more", Annotated[int, Field(ge=16, lt=2**31)]),
+        "trained_on": one_of("charades", "kinetics"),
+    },
+    "src.features.networks.extractors.VGGExtractor": _NETWORK,
+    "src.features.networks.extractors.C3DExtractor": {**_NETWORK, "projection": or_null(PLACE), "dim": SIZE},
+    "src.features.networks.extractors.SlowFastExtractor": {
+        **_NETWORK,
+        "seconds": COUNT,
+        "sampling": one_of("released", "even"),
     },
     "src.features.huggingface.HuggingFaceVision": {"model": PLACE, "frames": COUNT, "device": NAME},
     "src.features.pixels.Pixels": {
@@ -382,6 +416,7 @@ PARTS: dict[str, dict[str, Kind]] = {
         "folds": Kind("a whole number, 2 or more", Annotated[int, Field(ge=2)]),
         "seed": SEED,
     },
+    "src.data.annotations.parts.Within": {},
     "src.data.annotations.parts.Without": {},
     "src.baselines.prior.Prior": {"seed": SEED},
     "src.baselines.similarity.Similarity": {"constants": list_of(_float("a number"))},

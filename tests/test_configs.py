@@ -19,7 +19,9 @@ from src.settings import leaves, require_valid
 from tests.compose import CONF
 
 GROUPS = sorted(place.name for place in CONF.iterdir() if place.is_dir())
-COMMANDS = sorted(file.stem for file in CONF.glob("*.yaml") if file.stem not in ("stored_features", "own_data"))
+COMMANDS = sorted(
+    file.stem for file in CONF.glob("*.yaml") if file.stem != "own_data" and not file.stem.endswith("_features")
+)
 # What a choice leaves to the user.
 LEFT = {
     "features": ["collection=a", "videos=b"],

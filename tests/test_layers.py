@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, str] = {
     "text": "errors hub files progress",
     "videos": "errors files",
     "data": "errors moments tables progress files text",
-    "features": "errors hub files videos",
+    "features": "errors hub files progress videos data",
     "metrics": "moments tables data",
     "models": "errors moments data metrics",
     "narrators": "errors hub tables progress files text videos data",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from src.narrators.build import build_narrator
 from src.narrators.cluster import cluster_outcomes
 from src.narrators.journal import Journal, failures_file
 from src.narrators.narrator import Failure, Narrator, Outcome, Reading
-from src.narrators.shards import merge, parse_shard
+from src.narrators.shards import merge
 from src.places import Places
 from src.progress import Progress
 from src.videos.collection import Item, collect
+from src.videos.shards import parse_shard
 
 # Videos in a row with which a narrator fails before the run ends: before the first one that it narrates, and after.
 _FIRST_FAILURES, _FAILURES = 3, 20
@@ -48,11 +49,37 @@ def narrate(cfg: DictConfig) -> None:
         shard = parse_shard(cfg.shard, cfg.shards)
         items, output = shard.items(items), shard.file(output)
     reading = Reading(**cfg.frames)
-    with Journal(output, narrator.writer(reading), cfg.retry_failed, items) as journal:
+    write_narratives_of(
+        items, output, narrator, reading, lambda todo: _outcomes(cfg, narrator, todo, reading), cfg.retry_failed
+    )
+
+
+def write_narratives_of(
+    items: Sequence[Item],
+    output: Path,
+    narrator: Narrator,
+    reading: Reading,
+    outcomes: Callable[[list[Item]], Iterable[Outcome]],
+    retry_failed: bool = False,
+) -> None:
+    """Narrate the videos that the file at `output` lacks.
+
+    Args:
+        items: The videos.
+        output: The narratives file.
+        narrator: Who narrates.
+        reading: How files are read.
+        outcomes: What becomes of videos.
+        retry_failed: Whether the failures of earlier runs are forgotten.
+
+    Raises:
+        UserError: nothing can be narrated; or, once all the others are, some videos failed.
+    """
+    with Journal(output, narrator.writer(reading), retry_failed, items) as journal:
         todo = [item for item in items if item.video not in journal.done and item.video not in journal.failed]
         if len(todo) < len(items):
             _log.info("%d of %d videos are done or have failed before", len(items) - len(todo), len(items))
-        _write(_unless_all_fail(_outcomes(cfg, narrator, todo, reading)), len(todo), journal)
+        _write(_unless_all_fail(outcomes(todo)), len(todo), journal)
         failed = {item.video: journal.failed[item.video] for item in items if item.video in journal.failed}
         _log.info("%s: narratives of %d videos", journal.path, len(journal.done))
     _raise_if_any(failed, len(items), output)
@@ -178,14 +205,17 @@ def _unless_all_fail(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
 
 
 def _write(outcomes: Iterable[Outcome], total: int, journal: Journal) -> None:
-    captions, start = 0, time.monotonic()
+    captions, repeated, start = 0, 0, time.monotonic()
     with Progress(None, "narrating", "video", total) as progress:
         for outcome in outcomes:
             journal.append(outcome)
             if isinstance(outcome, Failure):
                 progress.write(f"failed: {outcome.video}: {outcome.reason}")
             else:
-                captions += len(outcome.texts)
+                captions += len(outcome.texts) - len(outcome.repeated)
+                repeated += len(outcome.repeated)
             speed = captions / (time.monotonic() - start)
             progress.set_postfix_str(f"{captions} captions, {speed:.2f} captions/s", refresh=False)
             progress.update()
+    if repeated:
+        _log.info("%d frames showed what the one before showed and took its narrative; %d narrated", repeated, captions)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from src.data.narratives import read_narratives
 from src.data.records import Narratives
 from src.data.store import Store
 from src.errors import UserError
-from src.features.computed import Computed
+from src.features.computed import FromVideos
 from src.moments import RankedMoments, align_narratives, pool
 from src.narrators.build import build_narrator
 from src.narrators.narrator import Failure, Narrator, Reading
@@ -188,7 +188,7 @@ class Retriever:
         features = None
         if self.parts.uses_video:
             layout, settings = self.parts.layout, self.parts.cfg.features
-            if not isinstance(layout, Computed):
+            if not isinstance(layout, FromVideos):
                 raise UserError(
                     f"{path}: features={settings.name} are not computed from files: put the published ones into a "
                     "store and give the video's id, or train with features that are (features=pixels, features=hf)"
@@ -238,7 +238,11 @@ class Retriever:
 
     def _narrated(self, path: Path) -> Narratives:
         # As src.narrate reads video files, unless it is told otherwise.
-        reading = Reading(**OmegaConf.load(CONF / "narrate.yaml").frames)
+        settings: dict[str, Any] = {}
+        for choice in ("default", "narrating"):
+            settings |= OmegaConf.to_container(OmegaConf.load(CONF / "frames" / f"{choice}.yaml"))  # type: ignore[operator]
+        del settings["defaults"]
+        reading = Reading(**settings)
         (outcome,) = self._narrator.outcomes([Item(path.stem, path)], reading)
         if isinstance(outcome, Failure):
             raise UserError(f"{path} cannot be narrated: {outcome.reason}")
