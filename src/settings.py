@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
 from src.errors import UserError
 
@@ -52,6 +52,12 @@ def either(*kinds: Kind) -> Kind:
 
 def list_of(kind: Kind, least: int = 1) -> Kind:
     return Kind(f"a list; each {kind.said}", Annotated[list[kind.type], Field(min_length=least)])  # type: ignore[name-defined]
+
+
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError("even")
+    return number
 
 
 def _float(said: str, **limits: Any) -> Kind:
@@ -129,6 +135,7 @@ SETTINGS: dict[str, Kind] = {
     "features.store": PLACE,
     "text.name": NAME,
     "text.dim": SIZE,
+    "reworder.name": NAME,
     "merger.name": NAME,
     "paragraph.name": NAME,
     "match.name": NAME,
@@ -202,6 +209,8 @@ _TWO_SHARES = Kind(
     "two numbers from 0 to 1", Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=2, max_length=2)]
 )
 
+_POOLING = one_of("mean", "best")
+
 PARTS: dict[str, dict[str, Kind]] = {
     "lightning.Trainer": {
         "max_epochs": or_null(_MOST_STEPS),
@@ -273,9 +282,21 @@ PARTS: dict[str, dict[str, Kind]] = {
         "highlight_end": one_of("paper", "published"),
         "ranking_iou": _TWO_SHARES,
         "most_overlap": SHARE,
+        "choice": one_of("probability", "expected_iou"),
         "supervise": one_of("fused", "video", "both"),
         "paragraph_highlight": FLAG,
         "ranking": FLAG,
+    },
+    "src.models.proposals.predictor.SegmentSettings": {
+        **dict.fromkeys(("hidden", "width"), SIZE),
+        "layers": Kind("a whole number from 0 to 64", Annotated[int, Field(ge=0, le=64)]),
+        "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(_odd)]),
+        "flank": COUNT,
+        "dropout": RATE,
+        "query_alone": SHARE,
+        "sharpness": POSITIVE,
+        "most_overlap": SHARE,
+        "choice": one_of("probability", "expected_iou"),
     },
     "src.models.detr.qd_detr.QDDETRSettings": _DETR,
     "src.models.detr.moment_detr.MomentDETRSettings": _DETR,
@@ -288,7 +309,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     "src.models.mergers.Add": {},
     "src.models.mergers.VideoOnly": {},
     "src.models.mergers.NarrativeOnly": {},
-    "src.models.match.CosineMatch": {},
+    "src.models.match.CosineMatch": {"rewordings": _POOLING},
     "src.models.method.Method": {},
     "src.models.paragraph.ParagraphQuery": {"alpha": WEIGHT},
     "src.metrics.recall.Recall": {"tops": list_of(COUNT), "least_ious": list_of(SHARE), "strict": FLAG},
@@ -370,7 +391,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     },
     "src.data.annotations.parts.Without": {},
     "src.baselines.prior.Prior": {"seed": SEED},
-    "src.baselines.similarity.Similarity": {"constants": list_of(_float("a number"))},
+    "src.baselines.similarity.Similarity": {"constants": list_of(_float("a number")), "rewordings": _POOLING},
     "src.baselines.whole_video.WholeVideo": {},
 }
 """By the `_target_` of a part, and within it as above. What is no part of ours has settings of its own, unchecked."""

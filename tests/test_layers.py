@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, str] = {
     "moments": "",
     "tables": "",
     "files": "errors",
+    "growing": "errors files",
     "arguments": "errors",
     "settings": "errors",
     "text": "errors files",
@@ -25,16 +26,18 @@ MAY_IMPORT: dict[str, str] = {
     "features": "errors files videos",
     "metrics": "moments tables data",
     "models": "errors moments data metrics",
-    "narrators": "errors tables files text videos data",
+    "language": "errors files growing videos",
+    "narrators": "errors tables files growing text videos data language",
+    "rewording": "errors files data language",
     "runs": "errors places moments files arguments data models",
     "build": "errors places text data metrics models",
     "training": "errors metrics models runs",
-    "baselines": "errors moments data runs",
+    "baselines": "errors places moments growing videos data language runs",
     "retrieval": "errors moments arguments settings videos data features narrators runs build",
     "reporting": "errors places tables files videos data runs",
     "playroom": "errors videos narrators",
     "command": "errors files arguments settings runs",
-    "commands": "errors places files videos data features metrics models narrators runs build training baselines "
+    "commands": "errors places files growing videos data features metrics models language narrators rewording runs build training baselines "
     "retrieval reporting playroom",
 }
 

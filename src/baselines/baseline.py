@@ -12,15 +12,15 @@ from src.runs.predictions import Prediction
 
 
 class Question(NamedTuple):
-    """A query, and for a baseline that reads narratives how well each snippet's narrative matches it.
+    """A query, and for a baseline that reads narratives how well each snippet's narrative agrees with it.
 
     Attributes:
         moment: The query and its video; a baseline looks at its windows only while it is fitted.
-        match: (L,) cosine similarity standardised within the video, or None.
+        cosines: (1 + R, L) cosine similarity with the query and with each of its R rewordings, or None.
     """
 
     moment: Moment
-    match: Tensor | None
+    cosines: Tensor | None
 
 
 class Baseline(Protocol):

@@ -13,7 +13,7 @@ from src.build import Parts
 from src.data.batch import GroundTruth
 from src.data.datamodule import MomentDataset
 from src.data.records import Moment
-from src.data.similarity import standardised_cosine
+from src.data.similarity import query_cosines
 from src.errors import UserError
 from src.metrics.split import SplitMetrics
 from src.metrics.table import table
@@ -137,11 +137,10 @@ def _of_narratives(baseline: Baseline, parts: Parts, splits: Sequence[str]) -> A
 
 
 def _matched(dataset: MomentDataset) -> Iterator[Question]:
-    """Each sample with its narratives' similarity to the query."""
+    """Each sample with its narratives' similarities to the query and its rewordings."""
     for start in range(0, len(dataset), _BATCH):
         batch = dataset[list(range(start, min(start + _BATCH, len(dataset))))]
-        inputs = batch.inputs
-        assert inputs.narrative is not None
-        match = standardised_cosine(inputs.narrative, inputs.snippet_mask, inputs.query, inputs.query_mask)
-        for moment, row, mask in zip(batch.truth.moments, match, inputs.snippet_mask, strict=True):
-            yield Question(moment, row[mask])
+        cosines, present = query_cosines(batch.inputs)
+        rows = zip(batch.truth.moments, cosines, present, batch.inputs.snippet_mask, strict=True)
+        for moment, similarity, sentences, mask in rows:
+            yield Question(moment, similarity[sentences][:, mask])
