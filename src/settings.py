@@ -152,7 +152,9 @@ SETTINGS: dict[str, Kind] = {
     "stats": FLAG,
     "import_narratives": or_null(PLACE),
     "convert_checkpoint": or_null(PLACE),
-    # Of features and narrate.
+    "ship": or_null(PLACE),
+    "notice": TEXT,
+    # Of features, narrate and reword.
     "videos": or_null(PLACE),
     "collection": NAME,
     "ids": one_of("name", "path"),
@@ -393,6 +395,8 @@ PARTS: dict[str, dict[str, Kind]] = {
     "src.baselines.prior.Prior": {"seed": SEED},
     "src.baselines.similarity.Similarity": {"constants": list_of(_float("a number")), "rewordings": _POOLING},
     "src.baselines.whole_video.WholeVideo": {},
+    "src.baselines.vtg_gpt.VtgGpt": {"least": COUNT, "gap": COUNT, "most_overlap": SHARE},
+    "src.rewording.imported.ImportedReworder": {"name": NAME, "file": PLACE},
 }
 """By the `_target_` of a part, and within it as above. What is no part of ours has settings of its own, unchecked."""
 

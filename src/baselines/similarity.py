@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from src.baselines.baseline import Question
+from src.baselines.baseline import Question, Reads
 from src.data.similarity import Pooling, pooled, standardised
 from src.moments import iou, snippets_to_seconds
 from src.runs.predictions import Prediction, Scored
@@ -25,7 +25,7 @@ class Similarity:
         rewordings: The similarity of a query that has rewordings: the `mean` of theirs and its own, or the `best`.
     """
 
-    reads_narratives: ClassVar[bool] = True
+    reads: ClassVar[Reads] = "similarities"
 
     def __init__(self, constants: Sequence[float], rewordings: Pooling) -> None:
         self.constants = constants

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from src.baselines.baseline import Question
+from src.baselines.baseline import Question, Reads
 from src.moments import snippets_to_seconds
 from src.runs.predictions import Prediction
 
@@ -37,7 +37,7 @@ class VtgGpt:
             published: a proposal of one snippet has no length by it.
     """
 
-    reads_narratives: ClassVar[bool] = True
+    reads: ClassVar[Reads] = "similarities"
 
     def __init__(self, least: int, gap: int, most_overlap: float) -> None:
         self.least = least
