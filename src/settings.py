@@ -202,6 +202,7 @@ _DETR: dict[str, Kind] = {
     "max_windows": or_null(COUNT),
 }
 _OF_MODEL = {"name": NAME, "interval": POSITIVE, "model": PLACE, "prompt": or_null(TEXT)}
+_ASKED = {"name": NAME, "prompt": TEXT, "answers": PLACE, "retry_failed": FLAG}
 _CAPTIONED = {"root": PLACE, "files": NAMES, "duration_key": NAME}
 _DIVIDED = {"part": one_of("train", "val"), "size": PART, "seed": SEED}
 _STORED = {"dim": SIZE}
@@ -396,7 +397,35 @@ PARTS: dict[str, dict[str, Kind]] = {
     "src.baselines.similarity.Similarity": {"constants": list_of(_float("a number")), "rewordings": _POOLING},
     "src.baselines.whole_video.WholeVideo": {},
     "src.baselines.vtg_gpt.VtgGpt": {"least": COUNT, "gap": COUNT, "most_overlap": SHARE},
+    "src.language.endpoint.EndpointModel": {
+        "url": NAME,
+        "model": NAME,
+        "key": NAME,
+        "requests": COUNT,
+        "timeout": POSITIVE,
+        "attempts": COUNT,
+        "backoff": WEIGHT,
+        "generation.max_tokens": COUNT,
+        "generation.temperature": WEIGHT,
+    },
+    "src.language.huggingface.HuggingFaceModel": {
+        "model": PLACE,
+        "dtype": DTYPE,
+        "device_map": NAME,
+        "sees": FLAG,
+        "generation.max_new_tokens": COUNT,
+        "generation.do_sample": FLAG,
+    },
     "src.rewording.imported.ImportedReworder": {"name": NAME, "file": PLACE},
+    "src.rewording.asked.ModelReworder": {"name": NAME, "prompt": TEXT, "count": COUNT},
+    "src.baselines.asked.NarrativesAsked": {**_ASKED, "most": COUNT},
+    "src.baselines.asked.VideoAsked": {
+        **_ASKED,
+        "videos": PLACE,
+        "frames": COUNT,
+        "reader": one_of("decord", "pyav"),
+        "longest": COUNT,
+    },
 }
 """By the `_target_` of a part, and within it as above. What is no part of ours has settings of its own, unchecked."""
 

@@ -59,6 +59,7 @@ class Asked(ABC):
 
     def fit(self, questions: Sequence[Question]) -> None:
         """There is nothing to take."""
+        return
 
     @abstractmethod
     def given(self, question: Question) -> str:
@@ -74,9 +75,8 @@ class Asked(ABC):
 
     def predict(self, questions: Sequence[Question], top: int) -> list[Prediction]:
         keys = [hashlib.sha256(self.given(question).encode()).hexdigest()[:_DIGITS] for question in questions]
-        with Journal(
-            self.answers, "asked", {"baseline": self.name, **self.model.identity}, self.retry_failed
-        ) as journal:
+        writer = {"baseline": self.name, **self.model.identity}
+        with Journal(self.answers, "asked", writer, self.retry_failed) as journal:
             known = journal.done.keys() | journal.failed.keys()
             # Queries that are alike are asked about once.
             todo = {key: question for key, question in zip(keys, questions, strict=True) if key not in known}
@@ -88,9 +88,7 @@ class Asked(ABC):
             windows_in(answer, question.moment.duration) for answer, question in zip(answers, questions, strict=True)
         ]
         self._tell("have no answer", reasons, len(questions))
-        silent = [
-            answer for answer, windows, key in zip(answers, found, keys, strict=True) if not windows and key in said
-        ]
+        silent = [said[key] for key, windows in zip(keys, found, strict=True) if key in said and not windows]
         self._tell("have an answer that is no window", silent, len(questions))
         return [
             Prediction(question.moment.query_id, _ranked(windows[:top]))
