@@ -26,19 +26,19 @@ MAY_IMPORT: dict[str, str] = {
     "features": "errors files videos",
     "metrics": "moments tables data",
     "models": "errors moments data metrics",
-    "language": "errors files growing videos",
+    "language": "errors videos",
     "narrators": "errors tables files growing text videos data language",
     "rewording": "errors files data language",
     "runs": "errors places moments files arguments data models",
     "build": "errors places text data metrics models",
     "training": "errors metrics models runs",
-    "baselines": "errors places moments growing videos data language runs",
+    "baselines": "errors moments growing videos data language runs",
     "retrieval": "errors moments arguments settings videos data features narrators runs build",
     "reporting": "errors places tables files videos data runs",
     "playroom": "errors videos narrators",
     "command": "errors files arguments settings runs",
-    "commands": "errors places files growing videos data features metrics models language narrators rewording runs build training baselines "
-    "retrieval reporting playroom",
+    "commands": "errors places files growing videos data features metrics models language narrators rewording runs build "
+    "training baselines retrieval reporting playroom",
 }
 
 

@@ -64,9 +64,8 @@ def test_a_match_is_the_cosine_with_the_mean_word_standardised() -> None:
     mask = torch.tensor([[True, True, True, False]])
     # The words' mean is (1, 0), as the third is padding: cosines 1, 0, 1, of mean 2/3 and variance 2/9.
     query = torch.tensor([[[3.0, 1.0], [-1.0, -1.0], [0.0, 50.0]]])
-    match = standardised(
-        cosines(narrative, sentence_vectors(query, torch.tensor([[True, True, False]]))[:, None])[:, 0], mask
-    )
+    sentence = sentence_vectors(query, torch.tensor([[True, True, False]]))
+    match = standardised(cosines(narrative, sentence[:, None])[:, 0], mask)
     root = math.sqrt(2)
     torch.testing.assert_close(match, torch.tensor([[1 / root, -root, 1 / root, 0.0]]))
 
