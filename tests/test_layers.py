@@ -37,8 +37,8 @@ MAY_IMPORT: dict[str, str] = {
     "reporting": "errors places tables files videos data runs",
     "playroom": "errors videos narrators",
     "command": "errors files arguments settings runs",
-    "commands": "errors places files growing videos data features metrics models language narrators rewording runs build "
-    "training baselines retrieval reporting playroom",
+    "commands": "errors places files growing videos data features metrics models language narrators rewording runs "
+    "build training baselines retrieval reporting playroom",
 }
 
 
