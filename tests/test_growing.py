@@ -56,7 +56,7 @@ def test_records_of_other_settings_are_never_mixed(tmp_path: Path) -> None:
         first.append("a", said="x")
         with pytest.raises(UserError, match="another run is writing"):
             journal(path)
-    with pytest.raises(UserError, match="written with other settings .*model 'm' and 'n'"):
+    with pytest.raises(UserError, match=r"written with other settings .*model 'm' and 'n'"):
         journal(path, model="n")
     with journal(path) as again:
         assert again.done.keys() == {"a"}
