@@ -60,6 +60,18 @@ class Places:
         return self._stores / f"queries.{self._cfg['data']['name']}.{self._cfg['text']['name']}.h5"
 
     @property
+    def rewordings(self) -> Path:
+        """The rewordings file of the data set's queries by the configured reworder."""
+        folder = Path(self._cfg["paths"]["rewordings"]) / self._cfg["data"]["name"]
+        return folder / f"{self._cfg['reworder']['name']}.jsonl"
+
+    @property
+    def rewording_store(self) -> Path:
+        """The store of the vectors of those rewordings."""
+        names = (self._cfg["data"]["name"], self._cfg["reworder"]["name"], self._cfg["text"]["name"])
+        return self._stores / f"rewordings.{'.'.join(names)}.h5"
+
+    @property
     def feature_store(self) -> Path | None:
         """The store of the configured video features; None where the config has no video."""
         store = self._cfg["features"].get("store")

@@ -54,6 +54,12 @@ def list_of(kind: Kind, least: int = 1) -> Kind:
     return Kind(f"a list; each {kind.said}", Annotated[list[kind.type], Field(min_length=least)])  # type: ignore[name-defined]
 
 
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError("even")
+    return number
+
+
 def _float(said: str, **limits: Any) -> Kind:
     return Kind(said, Annotated[float, Field(allow_inf_nan=False, **limits)])
 
@@ -144,6 +150,7 @@ SETTINGS: dict[str, Kind] = {
     **{f"features.{within}{key}": kind for within in ("", "*.") for key, kind in _FEATURES.items()},
     "text.name": NAME,
     "text.dim": SIZE,
+    "reworder.name": NAME,
     "merger.name": NAME,
     "paragraph.name": NAME,
     "match.name": NAME,
@@ -160,7 +167,9 @@ SETTINGS: dict[str, Kind] = {
     "stats": FLAG,
     "import_narratives": or_null(PLACE),
     "convert_checkpoint": or_null(PLACE),
-    # Of features and narrate.
+    "ship": or_null(PLACE),
+    "notice": TEXT,
+    # Of features, narrate and reword.
     "videos": or_null(PLACE),
     "collection": NAME,
     "ids": one_of("name", "path"),
@@ -209,6 +218,7 @@ _DETR: dict[str, Kind] = {
     "max_windows": or_null(COUNT),
 }
 _OF_MODEL = {"name": NAME, "interval": POSITIVE, "model": PLACE, "prompt": or_null(TEXT)}
+_ASKED = {"name": NAME, "prompt": TEXT, "answers": PLACE, "retry_failed": FLAG}
 _CAPTIONED = {"root": PLACE, "files": NAMES, "duration_key": NAME}
 _DIVIDED = {"part": one_of("train", "val"), "size": PART, "seed": SEED}
 _STORED = {"dim": SIZE}
@@ -218,6 +228,8 @@ _SAVED = {"filename": NAME, "monitor": NAME, "mode": one_of("max", "min")}
 _TWO_SHARES = Kind(
     "two numbers from 0 to 1", Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=2, max_length=2)]
 )
+
+_POOLING = one_of("mean", "best")
 
 PARTS: dict[str, dict[str, Kind]] = {
     "lightning.Trainer": {
@@ -291,6 +303,7 @@ PARTS: dict[str, dict[str, Kind]] = {
         "highlight_end": one_of("paper", "published"),
         "ranking_iou": _TWO_SHARES,
         "most_overlap": SHARE,
+        "choice": one_of("probability", "expected_iou"),
         "supervise": one_of("fused", "video", "both"),
         "paragraph_highlight": FLAG,
         "candidate_iou": _TWO_SHARES,
@@ -299,6 +312,17 @@ PARTS: dict[str, dict[str, Kind]] = {
         "begin_alike": FLAG,
         "guide_kernel": Kind("an odd whole number, 1 or more", Annotated[int, Field(ge=1), AfterValidator(_odd)]),
         "ranking": FLAG,
+    },
+    "src.models.proposals.predictor.SegmentSettings": {
+        **dict.fromkeys(("hidden", "width"), SIZE),
+        "layers": Kind("a whole number from 0 to 64", Annotated[int, Field(ge=0, le=64)]),
+        "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(_odd)]),
+        "flank": COUNT,
+        "dropout": RATE,
+        "query_alone": SHARE,
+        "sharpness": POSITIVE,
+        "most_overlap": SHARE,
+        "choice": one_of("probability", "expected_iou"),
     },
     "src.models.detr.qd_detr.QDDETRSettings": _DETR,
     "src.models.detr.moment_detr.MomentDETRSettings": _DETR,
@@ -311,7 +335,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     "src.models.mergers.Add": {},
     "src.models.mergers.VideoOnly": {},
     "src.models.mergers.NarrativeOnly": {},
-    "src.models.match.CosineMatch": {},
+    "src.models.match.CosineMatch": {"rewordings": _POOLING},
     "src.models.method.Method": {},
     "src.models.paragraph.ParagraphQuery": {"alpha": WEIGHT},
     "src.metrics.recall.Recall": {"tops": list_of(COUNT), "least_ious": list_of(SHARE), "strict": FLAG},
@@ -419,8 +443,38 @@ PARTS: dict[str, dict[str, Kind]] = {
     "src.data.annotations.parts.Within": {},
     "src.data.annotations.parts.Without": {},
     "src.baselines.prior.Prior": {"seed": SEED},
-    "src.baselines.similarity.Similarity": {"constants": list_of(_float("a number"))},
+    "src.baselines.similarity.Similarity": {"constants": list_of(_float("a number")), "rewordings": _POOLING},
     "src.baselines.whole_video.WholeVideo": {},
+    "src.baselines.vtg_gpt.VtgGpt": {"least": COUNT, "gap": COUNT, "most_overlap": SHARE},
+    "src.language.endpoint.EndpointModel": {
+        "url": NAME,
+        "model": NAME,
+        "key": NAME,
+        "requests": COUNT,
+        "timeout": POSITIVE,
+        "attempts": COUNT,
+        "backoff": WEIGHT,
+        "generation.max_tokens": COUNT,
+        "generation.temperature": WEIGHT,
+    },
+    "src.language.huggingface.HuggingFaceModel": {
+        "model": PLACE,
+        "dtype": DTYPE,
+        "device_map": NAME,
+        "sees": FLAG,
+        "generation.max_new_tokens": COUNT,
+        "generation.do_sample": FLAG,
+    },
+    "src.rewording.imported.ImportedReworder": {"name": NAME, "file": PLACE},
+    "src.rewording.asked.ModelReworder": {"name": NAME, "prompt": TEXT, "count": COUNT},
+    "src.baselines.asked.NarrativesAsked": {**_ASKED, "most": COUNT},
+    "src.baselines.asked.VideoAsked": {
+        **_ASKED,
+        "videos": PLACE,
+        "frames": COUNT,
+        "reader": one_of("decord", "pyav"),
+        "longest": COUNT,
+    },
 }
 """By the `_target_` of a part, and within it as above. What is no part of ours has settings of its own, unchecked."""
 

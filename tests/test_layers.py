@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, str] = {
     "progress": "",
     "hub": "",
     "files": "errors",
+    "growing": "errors files",
     "arguments": "errors",
     "settings": "errors",
     "help": "errors places settings",
@@ -28,17 +29,19 @@ MAY_IMPORT: dict[str, str] = {
     "features": "errors hub files progress videos data",
     "metrics": "moments tables data",
     "models": "errors moments data metrics",
-    "narrators": "errors hub tables progress files text videos data",
+    "language": "errors videos",
+    "narrators": "errors hub tables progress files growing text videos data language",
+    "rewording": "errors progress files data language",
     "runs": "errors places moments progress files arguments data models",
     "build": "errors places files arguments text data metrics models",
     "training": "errors progress metrics models runs",
-    "baselines": "errors moments data runs",
+    "baselines": "errors moments growing progress videos data language runs",
     "retrieval": "errors places moments settings videos data features narrators runs build",
     "reporting": "errors places tables progress files videos data runs",
     "playroom": "errors progress videos narrators",
     "command": "errors places files arguments settings help runs",
-    "commands": "errors places progress files videos data features metrics models narrators runs build training "
-    "baselines retrieval reporting playroom",
+    "commands": "errors places progress files growing videos data features metrics models language narrators rewording "
+    "runs build training baselines retrieval reporting playroom",
 }
 
 

@@ -22,14 +22,17 @@ from tests.test_configs import CHOICES, LEFT
 PROJECT = Path(__file__).parents[1]
 COMMANDS = {
     **{
-        f"evaluate {file.stem}": ("evaluate", "folder=.", f"baseline={file.stem}")
+        f"evaluate {file.stem}": (
+            *("evaluate", "folder=.", f"baseline={file.stem}"),
+            *LEFT.get(f"baseline={file.stem}", ()),
+        )
         for file in sorted((CONF / "baseline").glob("*.yaml"))
     },
     "evaluate": ("evaluate", "folder=."),
     "prepare": ("prepare", "folder=."),
     "features": ("features", "videos=a", "collection=b"),
     "wandb": ("train", "folder=.", "logger=wandb", "logger.wandb.sweep=null"),
-    **{command: (command,) for command in ("narrate", "report", "playroom", "wandb_view")},
+    **{command: (command,) for command in ("narrate", "reword", "report", "playroom", "wandb_view")},
 }
 
 

@@ -26,7 +26,14 @@ from src.narrators.narrator import Reading
 from src.narrators.pipeline import FrameNarrator
 from src.places import Places
 from src.progress import show
-from src.runs.checkpoints import write_network
+from src.runs.checkpoints import (
+    MODELS,
+    best_checkpoint,
+    load_network,
+    read_checkpoint,
+    ship,
+    write_network,
+)
 from src.runs.configuration import configuration
 from src.videos.collection import Item, collect
 
@@ -39,6 +46,8 @@ def prepare(cfg: DictConfig) -> None:
         show(table(cfg.data))
     elif cfg.convert_checkpoint is not None:
         convert_checkpoint(cfg)
+    elif cfg.ship is not None:
+        ship_network(cfg)
     else:
         if cfg.import_narratives is not None:
             import_captions(cfg)
@@ -168,6 +177,21 @@ def convert_checkpoint(cfg: DictConfig) -> Path:
     write_network(target, network, configuration(cfg))
     count = sum(weight.numel() for weight in network.state_dict().values())
     _log.info("%s: %s, %d weights", target, published.predictor, count)
+    return target
+
+
+def ship_network(cfg: DictConfig) -> Path:
+    """Write the network at `ship` as the model of this project that is named `name`, with its `notice`.
+
+    Raises:
+        UserError: there is no such checkpoint, or it is of another network than the configured one.
+    """
+    source, parts = best_checkpoint(Path(cfg.ship)), Parts(cfg)
+    checkpoint = read_checkpoint(source)
+    load_network(parts.network, checkpoint, source)
+    target = MODELS / cfg.name / f"{cfg.name}.safetensors"
+    ship(target, parts.network, configuration(cfg), cfg.notice)
+    _log.info("%s: %d bytes", target, target.stat().st_size)
     return target
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,8 @@ from src.runs.trust import conf_folders
 from src.settings import require_valid
 from src.videos.collection import Item
 from src.videos.frames import duration_of
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,10 +110,12 @@ class Retriever:
         device: str | torch.device = "cpu",
         conf: Sequence[str | Path] = (),
     ) -> Retriever:
-        """Load the best network of a run folder, or that of a checkpoint. No code runs that the file chooses.
+        """Load the best network of a run folder, that of a checkpoint, or one that comes with this project.
+
+        No code runs that the file chooses.
 
         Args:
-            place: The run folder or checkpoint.
+            place: The run folder or checkpoint; or the name of a model that comes with this project, such as segments.
             cfg: A composed conf/evaluate.yaml, which says where things lie here; None: composed with `overrides`.
             overrides: Settings as on the command line, such as paths.data=/elsewhere.
             device: Where the network runs: cpu, cuda …
@@ -121,6 +126,8 @@ class Retriever:
         """
         path, own = best_checkpoint(Path(place)), [Path(folder).resolve() for folder in conf]
         checkpoint = read_checkpoint(path)
+        if notice := checkpoint.get("notice"):
+            _log.info("%s: %s", path.name, notice)
         if cfg is None:
             cfg = compose("evaluate", *overrides, conf=own)
         composed = checkpoint["configuration"][COMPOSED]

@@ -23,7 +23,10 @@ NETWORK = ("features.dim", "text.dim", "merger.", "paragraph.", "match.", "predi
 """The parts of a config that decide the shape of a network and the meaning of its weights."""
 
 # What names files that are written.
-_NAMES = ("data.name", "data.videos", "data.train", "data.val", "data.tests", "text.name", "narrator.name")
+_NAMES = (
+    *("data.name", "data.videos", "data.train", "data.val", "data.tests"),
+    *("text.name", "narrator.name", "reworder.name"),
+)
 
 LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
 """What says how long a run trains."""

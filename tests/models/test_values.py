@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.data.similarity import standardised_cosine
+from src.data.similarity import cosines, sentence_vectors, standardised
 from src.models.mergers import Add, ConcatMLP, CrossAttention, NarrativeOnly, VideoOnly
+from src.models.proposals.decode import best_spans
 from src.models.span import losses
-from src.models.span.decode import best_spans
 from src.models.span.fusion import Bilinear, Trilinear
 from src.models.span.predictor import Boundaries, SpanOutput, SpanPredictor, SpanSettings
 from tests.compose import compose
@@ -64,7 +64,8 @@ def test_a_match_is_the_cosine_with_the_mean_word_standardised() -> None:
     mask = torch.tensor([[True, True, True, False]])
     # The words' mean is (1, 0), as the third is padding: cosines 1, 0, 1, of mean 2/3 and variance 2/9.
     query = torch.tensor([[[3.0, 1.0], [-1.0, -1.0], [0.0, 50.0]]])
-    match = standardised_cosine(narrative, mask, query, torch.tensor([[True, True, False]]))
+    sentence = sentence_vectors(query, torch.tensor([[True, True, False]]))
+    match = standardised(cosines(narrative, sentence[:, None])[:, 0], mask)
     root = math.sqrt(2)
     torch.testing.assert_close(match, torch.tensor([[1 / root, -root, 1 / root, 0.0]]))
 
