@@ -58,6 +58,7 @@ def _float(said: str, **limits: Any) -> Kind:
     return Kind(said, Annotated[float, Field(allow_inf_nan=False, **limits)])
 
 
+_NUMBER = _float("a number")
 FLAG = Kind("true or false", bool)
 COUNT = Kind("a whole number, 1 or more", Annotated[int, Field(ge=1, lt=2**31)])
 WHOLE = Kind("a whole number, 0 or more", Annotated[int, Field(ge=0, lt=2**31)])
@@ -147,7 +148,7 @@ SETTINGS: dict[str, Kind] = {
     "convert_checkpoint": or_null(PLACE),
     # Of features and narrate.
     "videos": or_null(PLACE),
-    "collection": NAME,
+    "collection": or_null(NAME),
     "ids": one_of("name", "path"),
     "output": or_null(PLACE),
     "retry_failed": FLAG,
@@ -161,6 +162,12 @@ SETTINGS: dict[str, Kind] = {
     "frames.patience": POSITIVE,
     "ray.workers": WHOLE,
     "ray.gpus": WEIGHT,
+    # Of search.
+    "query": or_null(TEXT),
+    "queries": or_null(PLACE),
+    "video": or_null(PLACE),
+    "narrate": FLAG,
+    "index.name": NAME,
     # Of playroom.
     "size": COUNT,
     "workers": WHOLE,
@@ -370,8 +377,16 @@ PARTS: dict[str, dict[str, Kind]] = {
     },
     "src.data.annotations.parts.Without": {},
     "src.baselines.prior.Prior": {"seed": SEED},
-    "src.baselines.similarity.Similarity": {"constants": list_of(_float("a number"))},
+    "src.baselines.similarity.Similarity": {"constants": list_of(_NUMBER)},
     "src.baselines.whole_video.WholeVideo": {},
+    "src.retrieval.exact.ExactIndex": {},
+    "src.retrieval.similarity.Similarity": {
+        "lowered": _NUMBER,
+        "runs": COUNT,
+        "candidates": COUNT,
+        "window.*": _NUMBER,
+        "run.*": _NUMBER,
+    },
 }
 """By the `_target_` of a part, and within it as above. What is no part of ours has settings of its own, unchecked."""
 

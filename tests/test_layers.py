@@ -30,12 +30,13 @@ MAY_IMPORT: dict[str, str] = {
     "build": "errors places text data metrics models",
     "training": "errors metrics models runs",
     "baselines": "errors moments data runs",
-    "retrieval": "errors moments arguments settings videos data features narrators runs build",
+    "retrieval": "errors places moments files arguments settings text videos data features narrators runs build "
+    "baselines",
     "reporting": "errors places tables files videos data runs",
     "playroom": "errors videos narrators",
     "command": "errors files arguments settings runs",
-    "commands": "errors places files videos data features metrics models narrators runs build training baselines "
-    "retrieval reporting playroom",
+    "commands": "errors places tables files videos data features metrics models narrators runs build training "
+    "baselines retrieval reporting playroom",
 }
 
 

@@ -241,7 +241,7 @@ class Retriever:
 
     def _narrated(self, path: Path) -> Narratives:
         # As src.narrate reads video files, unless it is told otherwise.
-        reading = Reading(**OmegaConf.load(CONF / "narrate.yaml").frames)
+        reading = Reading(**OmegaConf.load(CONF / "frames" / "default.yaml"))
         (outcome,) = self._narrator.outcomes([Item(path.stem, path)], reading)
         if isinstance(outcome, Failure):
             raise UserError(f"{path} cannot be narrated: {outcome.reason}")
