@@ -168,6 +168,13 @@ SETTINGS: dict[str, Kind] = {
     "video": or_null(PLACE),
     "narrate": FLAG,
     "index.name": NAME,
+    "model.name": NAME,
+    "compare.name": NAME,
+    # Of app.
+    "host": NAME,
+    "port": Kind("a whole number from 0 to 65535", Annotated[int, Field(ge=0, le=65535)]),
+    "uploads": PLACE,
+    "largest": COUNT,
     # Of playroom.
     "size": COUNT,
     "workers": WHOLE,

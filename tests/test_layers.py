@@ -32,11 +32,12 @@ MAY_IMPORT: dict[str, str] = {
     "baselines": "errors moments data runs",
     "retrieval": "errors places moments files arguments settings text videos data features narrators runs build "
     "baselines",
+    "app": "errors files videos retrieval",
     "reporting": "errors places tables files videos data runs",
     "playroom": "errors videos narrators",
     "command": "errors files arguments settings runs",
     "commands": "errors places tables files videos data features metrics models narrators runs build training "
-    "baselines retrieval reporting playroom",
+    "baselines retrieval app reporting playroom",
 }
 
 

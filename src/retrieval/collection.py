@@ -114,7 +114,7 @@ class Collection:
     @cached_property
     def ranker(self) -> Ranker:
         """The model that finds moments."""
-        return instantiate(self.cfg.model, _convert_="all")
+        return instantiate(self.cfg.model.ranker, _convert_="all")
 
     @cached_property
     def name(self) -> str:
@@ -177,18 +177,28 @@ class Collection:
         """
         return self.search_all([sentence], top, video)[0]
 
-    def search_all(self, sentences: Sequence[str], top: int = 10, video: str | None = None) -> list[list[Hit]]:
-        """What `search` finds for each of several sentences, which are encoded and compared together."""
+    def search_all(
+        self, sentences: Sequence[str], top: int = 10, video: str | None = None, ranker: Ranker | None = None
+    ) -> list[list[Hit]]:
+        """What `search` finds for each of several sentences, which are encoded and compared together.
+
+        Args:
+            sentences: As `search` takes one.
+            top: At most so many moments of each.
+            video: Search this video alone, by its id.
+            ranker: Another model than the configured one.
+        """
+        ranker = ranker or self.ranker
         if not self._updated:
             self.update()
         if video is not None and video not in self.index.digests():
             raise UserError(f"no video {video!r} among those that can be searched in {self.name}")
         questions = self.questions(sentences)
         files = self.files()
-        every = self.index.candidates(questions, self.ranker.candidates, video)
+        every = self.index.candidates(questions, ranker.candidates, video)
         answers = []
         for question, candidates in zip(questions, every, strict=True):
-            found = best(self.ranker(question, candidates, files), top)
+            found = best(ranker(question, candidates, files), top)
             hits = [self._hit(one, question) for one in found]
             answers.append([hit for hit in hits if hit is not None])
         return answers
