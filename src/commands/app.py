@@ -32,7 +32,7 @@ def app(cfg: DictConfig) -> None:
     own = OmegaConf.merge(cfg, {"videos": str(uploads.folder), "collection": "uploads"})
     collections = [Collection(cfg=each) for each in ([cfg] if cfg.videos or cfg.collection else []) + [own]]
     rankers = {str(cfg.model.name): collections[0].ranker}
-    if cfg.compare is not None:
+    if cfg.get("compare") is not None:
         rankers[str(cfg.compare.name)] = instantiate(cfg.compare.ranker, _convert_="all")
     library = Library(collections, rankers, uploads.names)
     token = None if _is_loopback(cfg.host) else secrets.token_urlsafe(24)
