@@ -54,6 +54,12 @@ class Places:
         """The store of the vectors of any narrator's narratives of the configured videos."""
         return self._stores / f"narratives.{narrator}.{self._cfg['text']['name']}.h5"
 
+    def index_of(self, collection: str) -> Path:
+        """The folder of the index of any collection of videos by the configured narrator, text encoder and engine."""
+        kind = str(self._cfg["index"]["name"])
+        name = f"index.{self._cfg['narrator']['name']}.{self._cfg['text']['name']}.{kind}"
+        return Path(self._cfg["paths"]["stores"]) / collection / name
+
     @property
     def query_store(self) -> Path:
         """The store of the vectors of the data set's queries."""

@@ -64,6 +64,7 @@ def _float(said: str, **limits: Any) -> Kind:
     return Kind(said, Annotated[float, Field(allow_inf_nan=False, **limits)])
 
 
+_NUMBER = _float("a number")
 FLAG = Kind("true or false", bool)
 COUNT = Kind("a whole number, 1 or more", Annotated[int, Field(ge=1, lt=2**31)])
 WHOLE = Kind("a whole number, 0 or more", Annotated[int, Field(ge=0, lt=2**31)])
@@ -171,7 +172,7 @@ SETTINGS: dict[str, Kind] = {
     "notice": TEXT,
     # Of features, narrate and reword.
     "videos": or_null(PLACE),
-    "collection": NAME,
+    "collection": or_null(NAME),
     "ids": one_of("name", "path"),
     "output": or_null(PLACE),
     "retry_failed": FLAG,
@@ -186,6 +187,19 @@ SETTINGS: dict[str, Kind] = {
     "frames.skip_similar": or_null(_float("a number from 0 to 255", ge=0, le=255)),
     "ray.workers": WHOLE,
     "ray.gpus": WEIGHT,
+    # Of search.
+    "query": or_null(TEXT),
+    "queries": or_null(PLACE),
+    "video": or_null(PLACE),
+    "narrate": FLAG,
+    "index.name": NAME,
+    "model.name": NAME,
+    "compare.name": NAME,
+    # Of app.
+    "host": NAME,
+    "port": Kind("a whole number from 0 to 65535", Annotated[int, Field(ge=0, le=65535)]),
+    "uploads": PLACE,
+    "largest": COUNT,
     # Of playroom.
     "size": COUNT,
     "workers": WHOLE,
@@ -443,7 +457,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     "src.data.annotations.parts.Within": {},
     "src.data.annotations.parts.Without": {},
     "src.baselines.prior.Prior": {"seed": SEED},
-    "src.baselines.similarity.Similarity": {"constants": list_of(_float("a number")), "rewordings": _POOLING},
+    "src.baselines.similarity.Similarity": {"constants": list_of(_NUMBER), "rewordings": _POOLING},
     "src.baselines.whole_video.WholeVideo": {},
     "src.baselines.vtg_gpt.VtgGpt": {"least": COUNT, "gap": COUNT, "most_overlap": SHARE},
     "src.language.endpoint.EndpointModel": {
@@ -474,6 +488,13 @@ PARTS: dict[str, dict[str, Kind]] = {
         "frames": COUNT,
         "reader": one_of("decord", "pyav"),
         "longest": COUNT,
+    "src.retrieval.exact.ExactIndex": {},
+    "src.retrieval.similarity.Similarity": {
+        "lowered": _NUMBER,
+        "runs": COUNT,
+        "candidates": COUNT,
+        "window.*": _NUMBER,
+        "run.*": _NUMBER,
     },
 }
 """By the `_target_` of a part, and within it as above. What is no part of ours has settings of its own, unchecked."""

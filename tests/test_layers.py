@@ -36,12 +36,14 @@ MAY_IMPORT: dict[str, str] = {
     "build": "errors places files arguments text data metrics models",
     "training": "errors progress metrics models runs",
     "baselines": "errors moments growing progress videos data language runs",
-    "retrieval": "errors places moments settings videos data features narrators runs build",
+    "retrieval": "errors places moments files arguments settings text videos data features narrators runs build "
+    "baselines",
+    "app": "errors files videos retrieval",
     "reporting": "errors places tables progress files videos data runs",
     "playroom": "errors progress videos narrators",
     "command": "errors places files arguments settings help runs",
-    "commands": "errors places progress files growing videos data features metrics models language narrators rewording "
-    "runs build training baselines retrieval reporting playroom",
+    "commands": "errors places tables progress files growing videos data features metrics models language narrators rewording "
+    "runs build training baselines retrieval app reporting playroom",
 }
 
 

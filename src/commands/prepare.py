@@ -12,7 +12,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.build import Parts
-from src.commands.narrate import write_narratives_of
 from src.data.caption_formats import read_captions
 from src.data.narratives import read_narratives, write_narratives
 from src.data.statistics import table
@@ -24,6 +23,7 @@ from src.narrators.build import build_narrator
 from src.narrators.journal import alone
 from src.narrators.narrator import Reading
 from src.narrators.pipeline import FrameNarrator
+from src.narrators.writing import narrate_missing, require_narrated
 from src.places import Places
 from src.progress import show
 from src.runs.checkpoints import (
@@ -114,7 +114,9 @@ def _narrate(cfg: DictConfig, items: Sequence[Item], seconds: Mapping[str, float
     if not isinstance(narrator, FrameNarrator) or not todo:
         return
     _tell(f"narrator={narrator.name}", todo, seconds, lambda: narrator.pace(shortest.path, reading))
-    write_narratives_of(items, output, narrator, reading, lambda left: narrator.outcomes(left, reading))
+    writer = narrator.writer(reading)
+    failed = narrate_missing(items, output, writer, False, lambda left: narrator.outcomes(left, reading))
+    require_narrated(failed, len(items), output)
 
 
 def _tell(what: str, todo: Sequence[str], seconds: Mapping[str, float], pace: Callable[[], float]) -> None:
