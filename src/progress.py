@@ -51,7 +51,7 @@ class Progress(tqdm):
             parts.append(left(self.n / self.total, elapsed))
         else:
             parts.append(f"{self.format_interval(elapsed)} so far" if self.total is None else self._took(elapsed))
-        _log.info("%s", ", ".join([*parts, *([self.postfix] if self.postfix else [])]))
+        _log.info("%s", ", ".join([*parts, *([str(self.postfix)] if self.postfix else [])]))
 
     def _took(self, elapsed: float) -> str:
         return f"took {self.format_interval(elapsed)}"

@@ -54,12 +54,6 @@ def list_of(kind: Kind, least: int = 1) -> Kind:
     return Kind(f"a list; each {kind.said}", Annotated[list[kind.type], Field(min_length=least)])  # type: ignore[name-defined]
 
 
-def _odd(number: int) -> int:
-    if number % 2 == 0:
-        raise ValueError("even")
-    return number
-
-
 def _float(said: str, **limits: Any) -> Kind:
     return Kind(said, Annotated[float, Field(allow_inf_nan=False, **limits)])
 
@@ -488,7 +482,15 @@ PARTS: dict[str, dict[str, Kind]] = {
         "frames": COUNT,
         "reader": one_of("decord", "pyav"),
         "longest": COUNT,
+    },
     "src.retrieval.exact.ExactIndex": {},
+    "src.retrieval.lance.LanceIndex": {
+        "place": or_null(PLACE),
+        "storage.*": TEXT,
+        "rows": COUNT,
+        "probes": COUNT,
+        "least": COUNT,
+    },
     "src.retrieval.similarity.Similarity": {
         "lowered": _NUMBER,
         "runs": COUNT,

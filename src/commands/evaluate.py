@@ -24,7 +24,7 @@ from src.retrieval import Retriever
 from src.runs.configuration import configuration
 from src.runs.folder import RunFolder
 from src.runs.predictions import Prediction, read_predictions, require_all_or_no_saliency, to_ranked, write_predictions
-from src.runs.provenance import annotations, data_read
+from src.runs.provenance import annotation_digests, data_read
 from src.training import build_trainer, test
 
 _BATCH = 64
@@ -59,7 +59,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]
             write_predictions(run.path / "predictions" / f"{split}.jsonl", predictions, moments, split)
             scores = score(moments, predictions, parts.metrics(split, moments))
             values |= {f"test/{name}": value for name, value in scores.items()}
-            digests |= annotations({split: moments})
+            digests |= annotation_digests({split: moments})
         run.read({"annotations": digests})
         run.metrics(values)
     show(table(values))

@@ -96,24 +96,24 @@ def from_videos(cfg: DictConfig) -> DictConfig:
     missing += parts.encoder.missing()
     if missing:
         raise UserError("; and ".join(missing))
-    shortest = min(items, key=lambda item: seconds[item.video])
-    assert shortest.path is not None
+    shortest = min(items, key=lambda item: seconds[item.video]).path
+    assert shortest is not None
     if isinstance(layout, FromVideos):
         todo = [item.video for item in items if not layout.is_kept(item.video)]
-        _tell(f"features={cfg.features.name}", todo, seconds, lambda: pace(layout, shortest.path))
+        _tell(f"features={cfg.features.name}", todo, seconds, lambda: pace(layout, shortest))
     if parts.uses_narratives:
         _narrate(cfg, items, seconds, shortest)
     return cfg
 
 
-def _narrate(cfg: DictConfig, items: Sequence[Item], seconds: Mapping[str, float], shortest: Item) -> None:
+def _narrate(cfg: DictConfig, items: Sequence[Item], seconds: Mapping[str, float], shortest: Path) -> None:
     """Narrate what the narratives file of the config lacks, if its narrator looks at files."""
     narrator, reading, output = build_narrator(cfg.narrator), Reading(**cfg.frames), Places(cfg).narratives
     done = {narratives.video for narratives in read_narratives(output)} if output.is_file() else set()
     todo = [item.video for item in items if item.video not in done]
     if not isinstance(narrator, FrameNarrator) or not todo:
         return
-    _tell(f"narrator={narrator.name}", todo, seconds, lambda: narrator.pace(shortest.path, reading))
+    _tell(f"narrator={narrator.name}", todo, seconds, lambda: narrator.pace(shortest, reading))
     writer = narrator.writer(reading)
     failed = narrate_missing(items, output, writer, False, lambda left: narrator.outcomes(left, reading))
     require_narrated(failed, len(items), output)

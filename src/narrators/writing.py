@@ -153,6 +153,6 @@ def _write(outcomes: Iterable[Outcome], total: int, journal: Journal, report: Re
             progress.set_postfix_str(f"{captions} captions, {speed:.2f} captions/s", refresh=False)
             progress.update()
             if report is not None:
-                report(progress.n, total)
+                report(int(progress.n), total)
     if repeated:
         _log.info("%d frames showed what the one before showed and took its narrative; %d narrated", repeated, captions)

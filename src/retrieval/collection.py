@@ -25,13 +25,12 @@ from src.errors import UserError
 from src.narrators.build import build_narrator
 from src.narrators.narrator import Narrator, Reading
 from src.narrators.writing import Report, claimed, name_of, narrate_missing
-from src.places import Places
+from src.places import CONF, Places
 from src.retrieval.index import Entry, Index, Question, Vectors
 from src.retrieval.ranker import Found, Ranker, best
 from src.retrieval.results import Hit
 from src.retrieval.retriever import Told
 from src.retrieval.windows import spans, step_of
-from src.runs.trust import CONF
 from src.settings import require_valid
 from src.text.encoder import TextEncoder
 from src.videos.collection import Item, collect
@@ -272,7 +271,7 @@ class Collection:
         inside = np.flatnonzero((covered[:, 1] > found.start + 1e-6) & (covered[:, 0] < found.end - 1e-6))
         if not len(inside):
             inside = np.array([np.abs(told.times - (found.start + found.end) / 2).argmin()])
-        narratives = [Told(float(told.times[place]), told.texts[place]) for place in inside]
+        narratives = [Told(float(told.times[place]), told.texts[place]) for place in inside.tolist()]
         because = narratives[int((told.vectors[inside] @ question.vector).argmax())]
         return Hit(*found, because, tuple(narratives))
 

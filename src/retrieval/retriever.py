@@ -33,6 +33,9 @@ from src.settings import require_valid
 from src.videos.collection import Item
 from src.videos.frames import duration_of
 
+_READING = ("default", "narrating")
+"""The choices of conf/frames that a narrator's are made of."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -245,9 +248,7 @@ class Retriever:
 
     def _narrated(self, path: Path) -> Narratives:
         # As src.narrate reads video files, unless it is told otherwise.
-        settings: dict[str, Any] = {}
-        for choice in ("default", "narrating"):
-            settings |= OmegaConf.to_container(OmegaConf.load(CONF / "frames" / f"{choice}.yaml"))  # type: ignore[operator]
+        settings: Any = OmegaConf.merge(*(OmegaConf.load(CONF / "frames" / f"{name}.yaml") for name in _READING))
         del settings["defaults"]
         reading = Reading(**settings)
         (outcome,) = self._narrator.outcomes([Item(path.stem, path)], reading)

@@ -230,9 +230,9 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # Where a run's length is in steps Lightning would end the epoch of such a state, without a batch, once more.
-        loop = trainer.fit_loop
-        if loop.epoch_progress.current.processed == loop.epoch_progress.current.started:
-            loop.epoch_loop.restarting = False
+        epochs: Any = trainer.fit_loop.epoch_progress.current
+        if epochs.processed == epochs.started:
+            trainer.fit_loop.epoch_loop.restarting = False
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
