@@ -181,6 +181,14 @@ def test_a_test_split_keeps_every_query(odd: Path) -> None:
     assert (read.findings.clipped, read.findings.unreachable, read.findings.skipped) == (3, 2, 0)
 
 
+def test_a_moment_outside_its_video_has_no_length_at_the_nearer_end(tmp_path: Path) -> None:
+    write(tmp_path, val_2=record([11, 12], [-3, -1], [14, 11]), train=record([1, 2], [11, 12]))
+    read = load_split(data_config("anet", tmp_path), "val_2")
+    assert [moment.windows for moment in read.moments] == [((10, 10),), ((0, 0),), ((10, 10),)]
+    assert (read.findings.clipped, read.findings.swapped, read.findings.unreachable) == (3, 1, 3)
+    assert [moment.windows for moment in load_split(data_config("anet", tmp_path), "train").moments] == [((1, 2),)]
+
+
 def test_a_test_split_can_be_scored_as_annotated(odd: Path) -> None:
     data = data_config("anet", odd, "data.scored_as=annotated")
     expected = [((1, 2),), ((3, 5),), ((8, 14),), ((-2, 4),), ((6, 6),), ((10, 12),)]
@@ -195,6 +203,11 @@ def test_rounding_is_clipped_without_being_counted(tmp_path: Path) -> None:
     read = load_split(data_config("anet", tmp_path), "train")
     assert read.moments[0].windows == ((1, 10),)
     assert read.findings.clipped == 0
+    # A thousandth of a second is rounding, two are not.
+    write(tmp_path, train=record([-0.0009, 10.0009], [-0.002, 5], [5, 10.002]))
+    read = load_split(data_config("anet", tmp_path), "train")
+    assert [moment.windows for moment in read.moments] == [((0, 10),), ((0, 5),), ((5, 10),)]
+    assert read.findings.clipped == 2
 
 
 def test_one_line_is_logged_for_a_split(odd: Path, caplog: pytest.LogCaptureFixture) -> None:
