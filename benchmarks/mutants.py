@@ -50,7 +50,7 @@ GROUPS = {
         "src/data/records.py": "tests/metrics/test_highlights.py tests/data/annotations/test_readers.py",
         "src/data/sampler.py": "tests/data/test_sampler.py",
         "src/data/similarity.py": "tests/models/test_values.py",
-        "src/data/splits.py": "tests/data/test_dataset.py",
+        "src/data/splits.py": "tests/data/test_splits.py",
         "src/data/statistics.py": "tests/data/test_statistics.py",
         "src/data/store.py": "tests/data/test_store.py",
         "src/data/text_stores.py": "tests/data/test_text_stores.py",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -47,14 +45,10 @@ def test_the_bootstrap_draws_once_for_everything_compared(monkeypatch: pytest.Mo
     monkeypatch.setattr(np.random, "default_rng", lambda seed: Counting(np.random.PCG64(seed)))
     baseline = np.random.RandomState(0).uniform(size=3000)
     variants = baseline + np.random.RandomState(1).normal(0.01, 0.2, (40, 3, 3000))
-    seconds = []
     for count in (10, 40):
-        started = time.process_time()
         together = paired_bootstrap(variants[:count], baseline)
-        seconds.append(time.process_time() - started)
         assert sum(drawn) == 10_000 * 3000
         drawn.clear()
-    assert seconds[1] < 3 * seconds[0]
     alone = paired_bootstrap(variants[7, 2], baseline)
     assert [values[7, 2] for values in together] == pytest.approx(list(alone))
 
