@@ -117,9 +117,10 @@ def run(name: str, place: Path, sample: int) -> Path:
     code = digest(tests, str(sample))
     checks = digest(files(test for given in tests.values() for test in given))
     session, stamp, copy = place / "session.sqlite", place / "digests", place / "copy"
-    code_before, checks_before = stamp.read_text().split() if stamp.is_file() else ("", "")
+    code_before, checks_before = stamp.read_text().split() if stamp.is_file() else ("-", "-")
     if code != code_before:
         shutil.rmtree(place, ignore_errors=True)
+        checks_before = "-"
     # A run that was broken off may have left a fault in its copy.
     shutil.rmtree(copy, ignore_errors=True)
     for file in subprocess.check_output(["git", "ls-files"], cwd=PROJECT, text=True).splitlines():
@@ -130,20 +131,21 @@ def run(name: str, place: Path, sample: int) -> Path:
         if code != code_before:
             init([Path(module) for module in tests], database, {})
             thin_out(database, sample)
-        limits = {given: 60 + 10 * seconds_of_sound(given) for given in set(tests.values())}
+            stamp.write_text(f"{code} -")
         unseen = [
             item
             for item, result in database.completed_work_items
             if checks != checks_before and result.test_outcome == TestOutcome.SURVIVED
         ]
-        pending = [*unseen, *database.pending_work_items]
-        stamp.write_text(f"{code} {checks}")
-        for number, item in enumerate(pending, start=1):
-            (fault,) = item.mutations
+        pending = [(item, item.mutations[0]) for item in (*unseen, *database.pending_work_items)]
+        needed = {tests[str(fault.module_path)] for _, fault in pending}
+        limits = {given: 60 + 10 * seconds_of_sound(given) for given in needed}
+        for number, (item, fault) in enumerate(pending, start=1):
             given = tests[str(fault.module_path)]
             database.set_result(item.job_id, tried(fault, given, limits[given]))
             if number % 20 == 0 or number == len(pending):
                 print(f"{name}: {number} of {len(pending)}", flush=True)
+        stamp.write_text(f"{code} {checks}")
     return session
 
 
