@@ -19,6 +19,7 @@ _WIDTH = 118
 _SETTING = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?: +(?P<value>[^\s#].*?))?(?: +# (?P<comment>.*))?$")
 # Groups whose files change choices of others. They come on top of a config of networks.
 _ON_TOP = ("experiment", "recipe", "sweep")
+_GLOBAL = "# @package _global_"
 _NO_GROUPS = ("hydra",)
 
 
@@ -88,7 +89,7 @@ def details(what: str, name: str, arguments: Sequence[str]) -> str:
         lines.append(textwrap.fill(said, _WIDTH, subsequent_indent=" " * indent))
     files = list(_built_on(group, choice, folders))
     for place, text in files:
-        lines += ["", f"{place}:", *(f"  {line}" for line in text.splitlines())]
+        lines += ["", f"{place}:", *(f"  {line}" for line in text.splitlines() if line != _GLOBAL)]
     return "\n".join([*lines, *_may_be(_kinds(group, [text for _, text in files]))])
 
 
@@ -221,7 +222,7 @@ def _first_comment(text: str) -> str:
     for line in text.splitlines():
         if not line.startswith("#"):
             break
-        if not line.startswith("# @package"):
+        if line != _GLOBAL:
             comments.append(line.lstrip("# "))
     return re.split(r"(?<![A-Z][a-z])(?<=[a-z)])(?:\. |: |\.$|:$)", " ".join(comments), maxsplit=1)[0]
 
@@ -241,8 +242,9 @@ def _kinds(group: str, texts: Sequence[str]) -> dict[str, Kind]:
     """What the settings in these files may be, by their names in a config."""
     kinds: dict[str, Kind] = {}
     for text in texts:
+        prefix = "" if _GLOBAL in text else f"{group}."
         for line in _lines(text):
-            key = f"{group}.{line.key}"
+            key = f"{prefix}{line.key}"
             if key in SETTINGS:
                 kinds[key] = SETTINGS[key]
             if line.key.endswith("_target_"):
