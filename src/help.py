@@ -6,6 +6,7 @@ import difflib
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,7 +145,7 @@ def _near(word: str, known: Sequence[str]) -> str:
 def _folders(arguments: Sequence[str]) -> list[Path]:
     """The config folders: this installation's, and the one that the command line names."""
     folders = [CONF]
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in pairwise([*arguments, ""]):
         option, _, value = argument.partition("=")
         if option in ("--config-dir", "-cd"):
             folders.append(Path(value or following).absolute())
