@@ -10,10 +10,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from src.data.datamodule import MomentDataModule
-from src.data.records import Moment
+if TYPE_CHECKING:  # which would import torch into commands that only say what is wrong
+    from src.data.datamodule import MomentDataModule
+    from src.data.records import Moment
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "hydra-core", "h5py", "numpy")
 
