@@ -387,6 +387,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     "src.baselines.similarity.Similarity": {"constants": list_of(_NUMBER)},
     "src.baselines.whole_video.WholeVideo": {},
     "src.retrieval.exact.ExactIndex": {},
+    "src.retrieval.run.Run": {"folder": PLACE, "videos": COUNT, "moments": COUNT, "device": NAME},
     "src.retrieval.similarity.Similarity": {
         "lowered": _NUMBER,
         "runs": COUNT,
