@@ -119,18 +119,21 @@ def _held(folder: Path) -> Iterator[None]:
         os.close(opened)
 
 
+_PLACES = "say with TEA_STORES=FOLDER where stores and narratives go, and with TEA_OUTPUTS where runs do (conf/paths)"
+
+
 def require_folder(folder: Path) -> None:
-    """Make a folder and those above it, if need be.
+    """Make a folder where there is none.
 
     Raises:
-        UserError: It cannot be made or written to.
+        UserError: it cannot be made or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"the folder {folder} cannot be made ({error.strerror}): see conf/paths") from error
+        raise UserError(f"the folder {folder} cannot be made ({error.strerror}): {_PLACES}") from error
     if not os.access(folder, os.W_OK):
-        raise UserError(f"the folder {folder} cannot be written to: see conf/paths")
+        raise UserError(f"the folder {folder} cannot be written to: {_PLACES}")
 
 
 @contextmanager

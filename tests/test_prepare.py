@@ -159,3 +159,22 @@ def test_the_command_reports_bad_input_in_one_line(data: Path) -> None:
     assert unknown.returncode == 1
     assert "featurse" in unknown.stderr
     assert "Traceback" not in unknown.stderr
+
+
+def test_a_folder_that_takes_no_stores_is_told_before_any_work(data: Path) -> None:
+    (data / "shared").touch()
+    assert "say with TEA_STORES=FOLDER where stores" in error(
+        config(
+            data,
+            f"features.store={data}/a.h5",
+            f"paths.stores={data}/shared/stores",
+            f"paths.narratives={data}/stores/narratives",
+        )
+    )
+    assert not (data / "a.h5").exists()
+
+
+def test_what_is_missing_is_named_as_the_user_names_it(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(data)
+    said = error(config(data, "paths.features=elsewhere"))
+    assert "no video features at elsewhere/activitynet/i3d: get them" in said

@@ -15,12 +15,12 @@ from src.data.splits import load_split, split_names
 from src.errors import UserError
 from src.narrators.build import build_narrator
 from src.narrators.cluster import cluster_outcomes
-from src.narrators.journal import failures_file
 from src.narrators.narrator import Narrator, Outcome, Reading
-from src.narrators.shards import merge, parse_shard
-from src.narrators.writing import claimed, name_of, narrate_missing
+from src.narrators.shards import merge
+from src.narrators.writing import claimed, name_of, narrate_missing, require_narrated
 from src.places import Places
 from src.videos.collection import Item, collect
+from src.videos.shards import parse_shard
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def narrate(cfg: DictConfig) -> None:
     writer = narrator.writer(reading)
     outcomes = partial(_outcomes, cfg, narrator, reading)
     failed = narrate_missing(items, output, writer, cfg.retry_failed, outcomes)
-    _raise_if_any(failed, len(items), output)
+    require_narrated(failed, len(items), output)
 
 
 def _assess(cfg: DictConfig) -> None:
@@ -75,16 +75,7 @@ def _merge(cfg: DictConfig) -> None:
     output = output_file(cfg)
     failed = merge(patterns, output, videos)
     _log.info("%s: narratives of %d videos", output, len(videos) - len(failed))
-    _raise_if_any(failed, len(videos), output)
-
-
-def _raise_if_any(failed: dict[str, str], total: int, output: Path) -> None:
-    if failed:
-        video, reason = next(iter(failed.items()))
-        raise UserError(
-            f"{len(failed)} of {total} videos failed, such as {video}: {reason}. All reasons: "
-            f"{failures_file(output)}; try them again with retry_failed=true"
-        )
+    require_narrated(failed, len(videos), output)
 
 
 def collection(cfg: DictConfig, narrator: Narrator) -> list[Item]:

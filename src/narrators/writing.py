@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from src.data.records import Narratives
 from src.errors import UserError, printable
 from src.files import parse_json, whole
-from src.narrators.journal import Journal
+from src.narrators.journal import Journal, failures_file
 from src.narrators.narrator import Failure, Outcome
+from src.progress import Progress
 from src.videos.collection import Item
 
 # Videos in a row with which a narrator fails before the run ends: before the first one that it narrates, and after.
@@ -58,6 +57,25 @@ def narrate_missing(
             _write(_unless_all_fail(outcomes(todo)), len(todo), journal, report)
         _log.info("%s: narratives of %d videos", journal.path, len(journal.done))
         return {item.video: journal.failed[item.video] for item in items if item.video in journal.failed}
+
+
+def require_narrated(failed: dict[str, str], total: int, output: Path) -> None:
+    """Raise if videos have failed.
+
+    Args:
+        failed: They, and why.
+        total: How many were to be narrated.
+        output: The narratives file.
+
+    Raises:
+        UserError: Some have.
+    """
+    if failed:
+        video, reason = next(iter(failed.items()))
+        raise UserError(
+            f"{len(failed)} of {total} videos failed, such as {video}: {reason}. All reasons: "
+            f"{failures_file(output)}; try them again with retry_failed=true"
+        )
 
 
 def name_of(videos: Path) -> str:
@@ -122,16 +140,19 @@ def _unless_all_fail(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
 
 
 def _write(outcomes: Iterable[Outcome], total: int, journal: Journal, report: Report | None) -> None:
-    captions, start = 0, time.monotonic()
-    with tqdm(total=total, unit="video", desc="narrating", mininterval=1) as progress:
+    captions, repeated, start = 0, 0, time.monotonic()
+    with Progress(None, "narrating", "video", total) as progress:
         for outcome in outcomes:
             journal.append(outcome)
             if isinstance(outcome, Failure):
                 progress.write(f"failed: {outcome.video}: {outcome.reason}")
             else:
-                captions += len(outcome.texts)
+                captions += len(outcome.texts) - len(outcome.repeated)
+                repeated += len(outcome.repeated)
             speed = captions / (time.monotonic() - start)
             progress.set_postfix_str(f"{captions} captions, {speed:.2f} captions/s", refresh=False)
             progress.update()
             if report is not None:
                 report(progress.n, total)
+    if repeated:
+        _log.info("%d frames showed what the one before showed and took its narrative; %d narrated", repeated, captions)

@@ -71,6 +71,22 @@ def open_video(path: Path, backend: Backend, progress: Progress) -> Video:
     return video
 
 
+def stated_rate(path: Path) -> float:
+    """The frames a second that a file states, on average; 0 if it does not say.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.best("video")
+            if stream is None:
+                raise _unreadable(path, UserError("it holds no pictures"))
+            return float(stream.average_rate or 0)
+    except (av.FFmpegError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
 class _Header(NamedTuple):
     """What a file says of itself. Times are in seconds by its own clock.
 
