@@ -488,8 +488,16 @@ PARTS: dict[str, dict[str, Kind]] = {
         "frames": COUNT,
         "reader": one_of("decord", "pyav"),
         "longest": COUNT,
+    },
     "src.retrieval.exact.ExactIndex": {},
     "src.retrieval.run.Run": {"folder": PLACE, "videos": COUNT, "moments": COUNT, "device": NAME},
+    "src.retrieval.segments.Segments": {
+        "network": PLACE,
+        "windows": COUNT,
+        "moments": COUNT,
+        "weight": WEIGHT,
+        "device": NAME,
+    },
     "src.retrieval.similarity.Similarity": {
         "lowered": _NUMBER,
         "runs": COUNT,

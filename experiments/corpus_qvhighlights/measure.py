@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from src.build import compose
 from src.data.annotations.qvhighlights import source
 from src.data.batch import GroundTruth
 from src.data.records import Moment
@@ -25,7 +25,6 @@ from src.moments import iou
 from src.retrieval import Collection
 from src.retrieval.ranker import Found, best
 from src.retrieval.similarity import RUN, WINDOW, Similarity, window_numbers
-from src.runs.trust import CONF
 
 FOLDS, TOPS, IOUS = 5, [1, 5, 10, 100], [0.5, 0.7]
 CANDIDATES, DECAY = 200, 1e-4
@@ -64,9 +63,8 @@ def main(overrides: Sequence[str]) -> None:
 
 def queries() -> list[Moment]:
     """Every query of val: the folds of conf/data/qvhighlights, put together."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        data = compose("train", ["data=qvhighlights", "folder=."]).data
-        return [moment for split in ("train", "val", "test") for moment in load_split(data, split).moments]
+    data = compose("train", "data=qvhighlights").data
+    return [moment for split in ("train", "val", "test") for moment in load_split(data, split).moments]
 
 
 def look(collection: Collection, similarity: Similarity, moments: Sequence[Moment]) -> list[list[Seen]]:

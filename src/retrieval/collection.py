@@ -12,13 +12,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import hydra
 import numpy as np
 from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from src.arguments import quoted
+from src.build import compose
 from src.data.narratives import read_narratives
 from src.data.records import Narratives
 from src.errors import UserError
@@ -32,7 +32,6 @@ from src.retrieval.ranker import Found, Ranker, best
 from src.retrieval.results import Hit
 from src.retrieval.retriever import Told
 from src.retrieval.windows import spans, step_of
-from src.runs.trust import CONF
 from src.settings import require_valid
 from src.text.encoder import TextEncoder
 from src.videos.collection import Item, collect
@@ -83,9 +82,8 @@ class Collection:
         self, videos: str | Path | None = None, overrides: Sequence[str] = (), cfg: DictConfig | None = None
     ) -> None:
         if cfg is None:
-            with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-                place = [] if videos is None else [f"videos={quoted(str(videos))}"]
-                cfg = hydra.compose("search", [*place, *overrides])
+            place = [] if videos is None else [f"videos={quoted(str(videos))}"]
+            cfg = compose("search", *place, *overrides)
             require_valid(OmegaConf.to_container(cfg, resolve=True))
         self.cfg = cfg
         self.places = Places(cfg)
