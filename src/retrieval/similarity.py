@@ -69,7 +69,7 @@ class Similarity:
                     [
                         float(number == 0),
                         total / np.sqrt(last + 1 - first),
-                        total / best,
+                        max(total, 0.0) / best,
                         (last + 1 - first) / len(cosines),
                     ]
                 ),
