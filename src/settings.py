@@ -491,6 +491,14 @@ PARTS: dict[str, dict[str, Kind]] = {
         "probes": COUNT,
         "least": COUNT,
     },
+    "src.retrieval.run.Run": {"folder": PLACE, "videos": COUNT, "moments": COUNT, "device": NAME},
+    "src.retrieval.segments.Segments": {
+        "network": PLACE,
+        "windows": COUNT,
+        "moments": COUNT,
+        "weight": WEIGHT,
+        "device": NAME,
+    },
     "src.retrieval.similarity.Similarity": {
         "lowered": _NUMBER,
         "runs": COUNT,

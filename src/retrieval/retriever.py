@@ -159,6 +159,21 @@ class Retriever:
             )
         return self._of_stores(str(video), duration)
 
+    def encode_told(self, told: Narratives, duration: float, file: Path | None = None) -> EncodedVideo:
+        """Look at a video whose narratives are known.
+
+        Args:
+            told: Its narratives.
+            duration: Its length in seconds.
+            file: The video file, of which the features are computed where the network reads any.
+
+        Raises:
+            UserError: the file cannot be read, or its features cannot be computed here.
+        """
+        if file is not None:
+            return self._of_file(file, duration, told)
+        return self._encoded(told.video, duration, None, told)
+
     @torch.inference_mode()
     def retrieve(self, encoded: EncodedVideo, sentences: Sequence[str], top: int = 5) -> list[Answer]:
         """Find each sentence's moments in a video.
@@ -193,7 +208,7 @@ class Retriever:
         ]
         return collate_inputs(samples).to(self.device).full()
 
-    def _of_file(self, path: Path, duration: float | None) -> EncodedVideo:
+    def _of_file(self, path: Path, duration: float | None, known: Narratives | None = None) -> EncodedVideo:
         seconds = duration if duration is not None else duration_of(path)
         features = None
         if self.parts.uses_video:
@@ -204,13 +219,18 @@ class Retriever:
                     "store and give the video's id, or train with features that are (features=pixels, features=hf)"
                 )
             features = pool(torch.from_numpy(layout.of_file(path)), settings.max_snippets, settings.pooling).half()
-        told, narrative = None, None
-        length = len(features) if features is not None else self.parts.snippets.count(seconds)
-        if self.parts.uses_narratives:
+        told = known
+        if told is None and self.parts.uses_narratives:
             told = self._narrated(path)
+        return self._encoded(path.stem, seconds, features, told)
+
+    def _encoded(self, video: str, seconds: float, features: Tensor | None, told: Narratives | None) -> EncodedVideo:
+        length = len(features) if features is not None else self.parts.snippets.count(seconds)
+        narrative = None
+        if told is not None and self.parts.uses_narratives:
             vectors = _as_stored(np.stack(list(self.parts.encoder.sentences(list(told.texts)))))
             narrative = self._aligned(torch.tensor(told.times, dtype=torch.float64), vectors, length, seconds)
-        return EncodedVideo(path.stem, seconds, length, features, narrative, told)
+        return EncodedVideo(video, seconds, length, features, narrative, told)
 
     def _of_stores(self, video: str, seconds: float) -> EncodedVideo:
         store, parts = self.parts.video_store(), self.parts
