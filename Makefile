@@ -64,7 +64,7 @@ segments: | $(INSTALLED)
 	$(RUN) -m src.reword data=qvhighlights reworder=vtg_gpt
 	$(RUN) -m src.prepare +experiment=segments import_narratives=$(DATA)/qvhighlights/minigpt_v2_val.zip
 	$(RUN) -m src.train +experiment=segments trainer=cpu hydra.run.dir=$(SEGMENTS)
-	$(RUN) -m src.prepare +experiment=segments ship=$(SEGMENTS) notice="'$(NOTICE)'"
+	$(RUN) -m src.prepare +experiment=segments reworder=none ship=$(SEGMENTS) notice="'$(NOTICE)'"
 
 test: lint
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist worksteal
