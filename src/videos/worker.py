@@ -23,7 +23,7 @@ from PIL import Image
 
 from src.errors import UserError, reason
 from src.videos.decoders import Video, open_video, stated_rate
-from src.videos.frames import Crop, Longest, Pixels, View, sample, sample_fps
+from src.videos.frames import Crop, Filter, Longest, Pixels, View, sample, sample_fps
 
 _SAMPLES = {"nearest": sample, "fps": sample_fps}
 _BEAT = 0.5  # seconds between signs of life
@@ -80,20 +80,20 @@ def _pictured(pixels: Pixels, how: Longest | Crop) -> Pixels:
     if isinstance(how, Longest):
         scale = min(how.pixels / max(height, width), 1.0)
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        if pixels.shape[1::-1] != size:
-            pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
-        return np.ascontiguousarray(pixels)
+        return np.ascontiguousarray(_scaled(pixels, size, "bicubic"))
     shorter = min(height, width)
     size = max(width * how.shorter // shorter, how.side), max(height * how.shorter // shorter, how.side)
     left, top = ((length - how.side) / 2 for length in size)
     if how.offset == "round":
         left, top = round(left), round(top)
-    # Only what is kept is scaled: the longer side of a narrow picture may be of any length.
-    across, down = width / size[0], height / size[1]
-    right, bottom = min((int(left) + how.side) * across, width), min((int(top) + how.side) * down, height)
-    box = (int(left) * across, int(top) * down, right, bottom)
-    picture = Image.fromarray(pixels).resize((how.side, how.side), Image.Resampling[how.scaling.upper()], box)
-    return np.ascontiguousarray(picture)
+    return np.ascontiguousarray(_scaled(pixels, size, how.scaling)[int(top) :, int(left) :][: how.side, : how.side])
+
+
+def _scaled(pixels: Pixels, size: tuple[int, int], scaling: Filter) -> Pixels:
+    """A picture of `size` (width, height)."""
+    if pixels.shape[1::-1] == size:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling[scaling.upper()]))
 
 
 def main(descriptor: int) -> None:

@@ -106,7 +106,7 @@ def test_several_views_in_one_pass_are_those_of_each_alone(folder: Path) -> None
         assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(alone, together[number], strict=True))
 
 
-@pytest.mark.parametrize("size", [(96, 192), (192, 96), (4096, 4), (62, 36)])
+@pytest.mark.parametrize("size", [(96, 192), (192, 96), (1024, 4), (62, 36)])
 def test_the_middle_of_a_picture_is_seen_whatever_its_shape(tmp_path: Path, size: tuple[int, int]) -> None:
     width, height = size
     path = write_video(tmp_path / "a.mp4", [0.0, 0.1], width, height)
