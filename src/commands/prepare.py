@@ -69,7 +69,7 @@ def from_videos(cfg: DictConfig) -> DictConfig:
     cfg = _computed(cfg)
     parts = Parts(cfg)
     seconds = {moment.video: moment.duration for split in parts.splits for moment in parts.moments(split)}
-    items = collect(Path(str(cfg.videos)), seconds, cfg.ids)
+    items = collect(Path(str(cfg.videos)), seconds)
     missing = _missing_files(items, cfg)
     layout = parts.layout
     if layout is not None:
@@ -82,20 +82,15 @@ def from_videos(cfg: DictConfig) -> DictConfig:
     if isinstance(layout, FromVideos):
         todo = [item.video for item in items if not layout.is_kept(item.video)]
         _tell(f"features={cfg.features.name}", todo, seconds, lambda: pace(layout, shortest.path))
-    if parts.uses_narratives:
-        _narrate(cfg, items, seconds, shortest)
+    narrator = build_narrator(cfg.narrator) if parts.uses_narratives else None
+    if isinstance(narrator, FrameNarrator):
+        reading, output = Reading(**cfg.frames), parts.places.narratives
+        done = {narratives.video for narratives in read_narratives(output)} if output.is_file() else set()
+        todo = [item.video for item in items if item.video not in done]
+        if todo:
+            _tell(f"narrator={narrator.name}", todo, seconds, lambda: narrator.pace(shortest.path, reading))
+            write_narratives_of(items, output, narrator, reading, lambda left: narrator.outcomes(left, reading))
     return cfg
-
-
-def _narrate(cfg: DictConfig, items: Sequence[Item], seconds: Mapping[str, float], shortest: Item) -> None:
-    """Narrate what the narratives file of the config lacks, if its narrator looks at files."""
-    narrator, reading, output = build_narrator(cfg.narrator), Reading(**cfg.frames), Places(cfg).narratives
-    done = {narratives.video for narratives in read_narratives(output)} if output.is_file() else set()
-    todo = [item.video for item in items if item.video not in done]
-    if not isinstance(narrator, FrameNarrator) or not todo:
-        return
-    _tell(f"narrator={narrator.name}", todo, seconds, lambda: narrator.pace(shortest.path, reading))
-    write_narratives_of(items, output, narrator, reading, lambda left: narrator.outcomes(left, reading))
 
 
 def _tell(what: str, todo: Sequence[str], seconds: Mapping[str, float], pace: Callable[[], float]) -> None:

@@ -1,4 +1,4 @@
-"""Ten real Charades videos through every extractor, with weights by the rule: slow, as the networks are of full size."""
+"""Ten real Charades videos through every extractor, weights by the rule: slow, as the networks are of full size."""
 
 from __future__ import annotations
 
