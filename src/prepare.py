@@ -8,14 +8,12 @@ python -m src.prepare +experiment=charades_cd_qd_detr merger=none convert_checkp
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from src.command import command, run
+from src.command import command
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="prepare")
-@command
+@command("prepare")
 def main(cfg: DictConfig) -> None:
     from src.commands.prepare import prepare
 
@@ -23,4 +21,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.errors import UserError
 from src.metrics.table import table
 from src.models.tea import TEA
+from src.progress import at_terminal, show
 from src.runs.callbacks import LastCheckpoint, WholeCheckpoints
 
 # What Lightning warns of in vain, with the reason.
@@ -45,7 +46,8 @@ def build_trainer(cfg: DictConfig) -> lightning.Trainer:
     # A state that is kept holds what the others have done.
     callbacks.sort(key=lambda callback: isinstance(callback, LastCheckpoint))
     loggers: list[Any] = [instantiate(logger) for logger in cfg.logger.values() if logger]
-    trainer: lightning.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers)
+    bar = cfg.trainer.get("enable_progress_bar", True) and at_terminal()
+    trainer: lightning.Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=bar)
     trainer.strategy.checkpoint_io = WholeCheckpoints()
     _require_one_folder(trainer)
     if trainer.precision not in PRECISIONS:
@@ -84,5 +86,5 @@ def test(
     results = trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)
     values = {name: value for result in results for name, value in result.items()}
     if trainer.is_global_zero:
-        print(table(values))
+        show(table(values))
     return values

@@ -14,19 +14,30 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.build import Parts
 from src.narrators.build import build_narrator
+from src.rewording.build import build_reworder
 from src.runs.trust import conf_folders, require_known
 from src.settings import leaves, require_valid
 from tests.compose import CONF
 
 GROUPS = sorted(place.name for place in CONF.iterdir() if place.is_dir())
-COMMANDS = sorted(file.stem for file in CONF.glob("*.yaml") if not file.stem.endswith("_features"))
+COMMANDS = sorted(
+    file.stem for file in CONF.glob("*.yaml") if file.stem != "own_data" and not file.stem.endswith("_features")
+)
 # What a choice leaves to the user.
 LEFT = {
     "features": ["collection=a", "videos=b"],
     "narrator=endpoint": ["narrator.name=a", "narrator.model=b", "narrator.url=http://localhost"],
     "narrator=hf": ["narrator.name=a", "narrator.model=b"],
     "narrator=imported": ["narrator.name=a", "narrator.captions=b"],
+    "features=npy": ["features.name=a", "features.dim=3"],
     "features=hf": ["features.name=a", "features.model=b", "features.dim=3"],
+    "reworder=endpoint": ["reworder.name=a", "reworder.model.model=b", "reworder.model.url=http://localhost"],
+    "reworder=hf": ["reworder.name=a", "reworder.model.model=b"],
+    "reworder=imported": ["reworder.name=a", "reworder.file=b"],
+    "baseline=llm": ["baseline.name=a", "baseline.model.model=b", "baseline.model.url=http://localhost"],
+    "baseline=video_llm": [
+        *("baseline.name=a", "baseline.videos=c", "baseline.model.model=b", "baseline.model.url=http://localhost")
+    ],
     "text=hf": ["text.name=a", "text.encoder.model=b", "text.dim=3"],
 }
 # Of train's config these only add to what is there.
@@ -97,6 +108,7 @@ BUILD: dict[str, Callable[[DictConfig], Any]] = {
     "narrator": lambda cfg: build_narrator(cfg.narrator),
     "optimizer": build_experiment,
     "recipe": build_experiment,
+    "reworder": lambda cfg: "_target_" not in cfg.reworder or build_reworder(cfg.reworder),
     "scheduler": build_experiment,
     "text": lambda cfg: Parts(cfg).encoder,
     "trainer": build_trainer,

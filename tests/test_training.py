@@ -54,6 +54,10 @@ def trained(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_everything_that_a_report_needs(trained: Path) -> None:
     assert read(trained / "status.json")["state"] == "finished"
     assert {"command", "commit", "packages", "machine"} <= read(trained / "environment.json").keys()
+    data = read(trained / "data.json")
+    assert data["annotations"].keys() == {"train", "val", *SPLITS}
+    assert {"narratives", "sizes"} <= data["stores"]["narrative"].keys()
+    assert "source" in data["stores"]["video"]
     assert "concat_mlp" in (trained / "config.yaml").read_text()
     metrics = read(trained / "metrics.json")
     for split in SPLITS:
@@ -150,7 +154,7 @@ def error(cfg: DictConfig) -> str:
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(small: list[str], trained: Path, tmp_path: Path) -> None:
-    cfg = config(small, tmp_path / "new", f"ckpt_path={trained}/checkpoints/best.ckpt", "merger=add", "text.dim=200")
+    cfg = config(small, tmp_path / "new", f"ckpt_path={trained}/checkpoints/last.ckpt", "merger=add", "text.dim=200")
     message = error(cfg)
     assert "checkpoint of another configuration" in message
     assert "merger.name is concat_mlp there and add here" in message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,7 +13,6 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.build import Parts
-from src.commands.narrate import write_narratives_of
 from src.data.caption_formats import read_captions
 from src.data.narratives import read_narratives, write_narratives
 from src.data.statistics import table
@@ -24,8 +24,17 @@ from src.narrators.build import build_narrator
 from src.narrators.journal import alone
 from src.narrators.narrator import Reading
 from src.narrators.pipeline import FrameNarrator
+from src.narrators.writing import narrate_missing, require_narrated
 from src.places import Places
-from src.runs.checkpoints import write_network
+from src.progress import show
+from src.runs.checkpoints import (
+    MODELS,
+    best_checkpoint,
+    load_network,
+    read_checkpoint,
+    ship,
+    write_network,
+)
 from src.runs.configuration import configuration
 from src.videos.collection import Item, collect
 
@@ -35,9 +44,11 @@ _log = logging.getLogger(__name__)
 def prepare(cfg: DictConfig) -> None:
     """Do the one of its tasks that a composed conf/prepare.yaml asks for."""
     if cfg.stats:
-        print(table(cfg.data))
+        show(table(cfg.data))
     elif cfg.convert_checkpoint is not None:
         convert_checkpoint(cfg)
+    elif cfg.ship is not None:
+        ship_network(cfg)
     else:
         if cfg.import_narratives is not None:
             import_captions(cfg)
@@ -47,8 +58,17 @@ def prepare(cfg: DictConfig) -> None:
 
 
 def import_captions(cfg: DictConfig) -> None:
-    """Turn the captions at `import_narratives` into the narratives file of the configured narrator."""
+    """Turn the captions at `import_narratives` into the narratives file of the configured narrator.
+
+    Raises:
+        UserError: the narrator is a model, which did not write them; or they cannot be read.
+    """
     source = Path(cfg.import_narratives)
+    if "captions" not in cfg.narrator.keys():  # noqa: SIM118 `in` says no of what is left open
+        raise UserError(
+            f"{source} would count as written by {cfg.narrator.name}: say whose captions they are with "
+            "narrator=imported narrator.name=NAME"
+        )
     writer = {"narrator": cfg.narrator.name, "imported": source.name}
     file = Places(cfg).narratives
     with alone(file):
@@ -82,14 +102,21 @@ def from_videos(cfg: DictConfig) -> DictConfig:
     if isinstance(layout, FromVideos):
         todo = [item.video for item in items if not layout.is_kept(item.video)]
         _tell(f"features={cfg.features.name}", todo, seconds, lambda: pace(layout, shortest.path))
-    narrator = build_narrator(cfg.narrator) if parts.uses_narratives else None
+    narrator, output = build_narrator(cfg.narrator) if parts.uses_narratives else None, parts.places.narratives
+    untold: list[str] = []
     if isinstance(narrator, FrameNarrator):
-        reading, output = Reading(**cfg.frames), parts.places.narratives
-        done = {narratives.video for narratives in read_narratives(output)} if output.is_file() else set()
-        todo = [item.video for item in items if item.video not in done]
-        if todo:
-            _tell(f"narrator={narrator.name}", todo, seconds, lambda: narrator.pace(shortest.path, reading))
-            write_narratives_of(items, output, narrator, reading, lambda left: narrator.outcomes(left, reading))
+        reading = Reading(**cfg.frames)
+        told = {narratives.video for narratives in read_narratives(output)} if output.is_file() else set()
+        untold = [item.video for item in items if item.video not in told]
+        _tell(f"narrator={narrator.name}", untold, seconds, lambda: narrator.pace(shortest.path, reading))
+    if isinstance(layout, FromVideos):
+        # What fails is told when the store is made of the others; captions, which take longer, do not wait for it.
+        layout.compute(item.video for item in items)
+    if isinstance(narrator, FrameNarrator) and untold:
+        failed = narrate_missing(
+            items, output, narrator.writer(reading), False, partial(narrator.outcomes, reading=reading)
+        )
+        require_narrated(failed, len(items), output)
     return cfg
 
 
@@ -153,6 +180,21 @@ def convert_checkpoint(cfg: DictConfig) -> Path:
     write_network(target, network, configuration(cfg))
     count = sum(weight.numel() for weight in network.state_dict().values())
     _log.info("%s: %s, %d weights", target, published.predictor, count)
+    return target
+
+
+def ship_network(cfg: DictConfig) -> Path:
+    """Write the network at `ship` as the model of this project that is named `name`, with its `notice`.
+
+    Raises:
+        UserError: there is no such checkpoint, or it is of another network than the configured one.
+    """
+    source, parts = best_checkpoint(Path(cfg.ship)), Parts(cfg)
+    checkpoint = read_checkpoint(source)
+    load_network(parts.network, checkpoint, source)
+    target = MODELS / cfg.name / f"{cfg.name}.safetensors"
+    ship(target, parts.network, configuration(cfg), cfg.notice)
+    _log.info("%s: %d bytes", target, target.stat().st_size)
     return target
 
 

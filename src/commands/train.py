@@ -17,10 +17,20 @@ from src.data.datamodule import MomentDataModule
 from src.errors import UserError, reason
 from src.places import Places
 from src.runs.callbacks import Begun, BestCheckpoint, is_trial
-from src.runs.checkpoints import LAST, has_state, newest_run, newest_state, read_state, require_same_run
+from src.runs.checkpoints import (
+    LAST,
+    has_state,
+    leave_states,
+    newest_run,
+    newest_state,
+    read_state,
+    require_same_run,
+    require_state,
+)
 from src.runs.configuration import configuration
 from src.runs.folder import RunFolder, finished_value
 from src.runs.predictions import Prediction
+from src.runs.provenance import data_read
 from src.runs.wandb import RunLogger
 from src.training import build_trainer, test
 
@@ -45,11 +55,13 @@ def train(cfg: DictConfig) -> float:
     if value is not None:
         _log.info("finished before: %s", folder)
         return value
+    require_state(folder)
     checkpoint = _state(place, cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     with RunFolder(folder, cfg) as run:
         parts = Parts(cfg)
         data = parts.data()
+        run.read(data_read(data))
         model = parts.model(data, configuration(cfg))
         _require_monitored(parts, data)
         trainer = build_trainer(cfg)
@@ -75,6 +87,8 @@ def train(cfg: DictConfig) -> float:
             if cfg.test:
                 values |= test(trainer, model, data, None if is_trial(trainer) else best.path)
             run.metrics(values)
+    if trainer.is_global_zero:
+        leave_states(folder, newest=cfg.keep_state)
     _log.info("run folder: %s", folder)
     return score
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from src.data.layouts import Layout
 from src.data.store import Columns, Store, listing, open_if_made_by, write_store
 from src.errors import UserError
 from src.files import digest, whole
 from src.moments import Pooling, pool
+from src.progress import Progress
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def feature_store(
     wanted -= failures.keys()
 
     def rows() -> Iterator[tuple[str, Columns]]:
-        for video in tqdm(sorted(wanted), desc=path.name, unit="video", delay=3):
+        for video in Progress(sorted(wanted), path.name, "video"):
             yield video, {"features": pool(torch.from_numpy(layout(video)), max_snippets, pooling).numpy()}
 
     made_of = digest(layout.sources(sorted(wanted)))

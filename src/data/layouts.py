@@ -84,12 +84,12 @@ class _Folder(_Published):
     suffix = ""
 
     def __init__(self, folder: str, dim: int) -> None:
-        self.places = (Path(folder).absolute(),)
+        self.places = (Path(folder),)
         self.dim = dim
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"layout": type(self).__name__, "place": str(self.places[0])}
+        return {"layout": type(self).__name__, "place": str(self.places[0].absolute())}
 
     def __contains__(self, video: str) -> bool:
         return _is_inside(video) and self._path(video).is_file()
@@ -171,13 +171,13 @@ class Hdf5(_Published):
     """
 
     def __init__(self, file: str, dim: int, dataset: str = "{video}") -> None:
-        self.places = (Path(file).absolute(),)
+        self.places = (Path(file),)
         self.dim = dim
         self.dataset = dataset
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"layout": "Hdf5", "place": str(self.places[0]), "dataset": self.dataset}
+        return {"layout": "Hdf5", "place": str(self.places[0].absolute()), "dataset": self.dataset}
 
     def __contains__(self, video: str) -> bool:
         name = self.dataset.format(video=video)

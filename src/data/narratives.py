@@ -38,7 +38,7 @@ def missing_narratives(path: Path) -> list[str]:
         return []
     return [
         f"no narratives at {path}: write them with python -m src.narrate, or take in captions that exist with "
-        "python -m src.prepare import_narratives=PATH"
+        "python -m src.prepare import_narratives=PATH narrator=imported narrator.name=NAME"
     ]
 
 

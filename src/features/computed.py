@@ -15,13 +15,13 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from src.data.layouts import Streams
 from src.errors import UserError
 from src.features.extractor import Extractor
 from src.features.pipeline import Clock, Extracted, Reading, Stream, Unreadable, extract
 from src.files import digest, whole
+from src.progress import Progress
 from src.videos.collection import Ids, Item, collect
 from src.videos.frames import PATIENCE, READERS, TIMES, Backend, Crop, Frame, Longest, Take, View, read_views
 
@@ -74,7 +74,7 @@ class Computed:
             raise UserError(f"features: seconds={seconds}, batch_size={batch_size} and longest={longest}: all above 0")
         if (longest is None) == (crop is None):
             raise UserError("features: give either longest or crop")
-        self.places = (Path(videos).absolute(),)
+        self.places = (Path(videos),)
         self.extractor = extractor
         self.dim = dim
         self.seconds = seconds
@@ -88,7 +88,7 @@ class Computed:
 
     @property
     def identity(self) -> dict[str, Any]:
-        settings: dict[str, Any] = {"place": str(self.places[0]), "seconds": self.seconds, "times": TIMES}
+        settings: dict[str, Any] = {"place": str(self.places[0].absolute()), "seconds": self.seconds, "times": TIMES}
         if self.crop is None:
             settings["longest"] = self.longest
         else:
@@ -271,7 +271,7 @@ def compute(layouts: Sequence[Computed], videos: Iterable[str]) -> dict[str, str
         return {}
     failures: dict[str, str] = {}
     clock = Clock()
-    with tqdm(total=len(todo), unit="video", desc="features", mininterval=1, delay=3) as progress:
+    with Progress(None, "computing features", "video", len(todo)) as progress:
         for outcome in extract(todo, [layout.stream for layout in layouts], reading, clock):
             if isinstance(outcome, Extracted):
                 for layout, features in zip(layouts, outcome.features, strict=True):

@@ -16,6 +16,7 @@ from torch import Tensor
 from src.errors import UserError, reason
 from src.features.extractor import Extractor, Frames
 from src.files import digest
+from src.hub import hub
 
 _SIDE = 224  # pixels of the picture that a model is tried on
 
@@ -95,8 +96,9 @@ class HuggingFaceVision(Extractor):
         from transformers import AutoImageProcessor, AutoModel
 
         try:
-            processor = AutoImageProcessor.from_pretrained(self.model)
-            network, report = AutoModel.from_pretrained(self.model, output_loading_info=True)
+            with hub(self.model):
+                processor = AutoImageProcessor.from_pretrained(self.model)
+                network, report = AutoModel.from_pretrained(self.model, output_loading_info=True)
         except Exception as error:  # a damaged file can make the libraries beneath raise anything
             raise UserError(
                 f"video encoder {self.model} cannot be loaded ({reason(error)}): set features.model to a local path"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from src.data.records import Narratives
-from src.errors import OneLineError, UserError
+from src.errors import UserError
+from src.language.model import NoAnswerError
 from src.videos.collection import Item
 from src.videos.frames import PATIENCE, READERS, Backend
 
@@ -74,5 +75,5 @@ class Narrator(Protocol):
         ...
 
 
-class NarrationError(OneLineError):
+class NarrationError(NoAnswerError):
     """One video cannot be narrated; the message, one line, says why. Others may be."""

@@ -16,8 +16,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from src.data.records import Narratives
 from src.errors import UserError, reason
-from src.narrators.narrator import Failure, NarrationError, Outcome, Reading
-from src.narrators.speech import spoken
+from src.language.model import NoAnswerError
+from src.language.speech import spoken
+from src.narrators.narrator import Failure, Outcome, Reading
 from src.videos.collection import Item
 from src.videos.frames import TIMES, Pixels, read_frames
 from src.videos.similarity import Shown, without_similar
@@ -180,7 +181,7 @@ class _Draft:
     def _take(self, batch: _Batch, call: Future[list[str]]) -> None:
         try:
             texts = [spoken(text) for text in call.result()]
-        except NarrationError as error:
+        except NoAnswerError as error:
             self._fail(batch.video, str(error))
             return
         except UserError:

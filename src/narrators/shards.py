@@ -13,7 +13,8 @@ from src.data.narratives import parse
 from src.data.records import Narratives
 from src.errors import UserError
 from src.files import parse_json, read_lines, whole
-from src.narrators.journal import alone, differences, failures_file, read_failures, read_sources, sources_file
+from src.growing import differences
+from src.narrators.journal import alone, failures_file, read_failures, read_sources, sources_file
 
 # The files beside those of narratives.
 _BESIDE = (".failures.jsonl", ".sources.jsonl")

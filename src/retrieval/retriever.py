@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import hydra
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from src.arguments import quoted
-from src.build import Parts
+from src.build import Parts, compose
 from src.data.batch import Inputs, Sample, collate_inputs
 from src.data.narratives import read_narratives
 from src.data.records import Narratives
@@ -26,12 +25,15 @@ from src.features.computed import FromVideos
 from src.moments import RankedMoments, align_narratives, pool
 from src.narrators.build import build_narrator
 from src.narrators.narrator import Failure, Narrator, Reading
+from src.places import CONF
 from src.runs.checkpoints import best_checkpoint, load_network, read_checkpoint
 from src.runs.configuration import COMPOSED, moved_here
-from src.runs.trust import CONF, conf_folders
+from src.runs.trust import conf_folders
 from src.settings import require_valid
 from src.videos.collection import Item
 from src.videos.frames import duration_of
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,12 @@ class Retriever:
         device: str | torch.device = "cpu",
         conf: Sequence[str | Path] = (),
     ) -> Retriever:
-        """Load the best network of a run folder, or that of a checkpoint. No code runs that the file chooses.
+        """Load the best network of a run folder, that of a checkpoint, or one that comes with this project.
+
+        No code runs that the file chooses.
 
         Args:
-            place: The run folder or checkpoint.
+            place: The run folder or checkpoint; or the name of a model that comes with this project, such as segments.
             cfg: A composed conf/evaluate.yaml, which says where things lie here; None: composed with `overrides`.
             overrides: Settings as on the command line, such as paths.data=/elsewhere.
             device: Where the network runs: cpu, cuda …
@@ -122,10 +126,10 @@ class Retriever:
         """
         path, own = best_checkpoint(Path(place)), [Path(folder).resolve() for folder in conf]
         checkpoint = read_checkpoint(path)
+        if notice := checkpoint.get("notice"):
+            _log.info("%s: %s", path.name, notice)
         if cfg is None:
-            with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-                found = [f"hydra.searchpath=[{','.join(quoted(str(folder)) for folder in own)}]"] if own else []
-                cfg = hydra.compose("evaluate", ["folder=.", *found, *overrides])
+            cfg = compose("evaluate", *overrides, conf=own)
         composed = checkpoint["configuration"][COMPOSED]
         parts = Parts(moved_here(composed, path, cfg, overrides, [*conf_folders(), *own]))
         require_valid(OmegaConf.to_container(parts.cfg, resolve=True), f"{path}: ")

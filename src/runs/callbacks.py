@@ -109,8 +109,12 @@ def is_trial(trainer: lightning.Trainer) -> bool:
     return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
 
 
+_STATE_OF_TRAINING = ("optimizer_states", "lr_schedulers", "loops")
+
+
 class BestCheckpoint(Checkpoint):
-    """Keeps the weights of the best validation, `folder`/best.ckpt; of equals those of the first.
+    """Keeps the weights of the best validation, `folder`/best.ckpt, without the state of training, which is twice as
+    large; of equals those of the first.
 
     Args:
         folder: The folder of the checkpoints.
@@ -130,6 +134,7 @@ class BestCheckpoint(Checkpoint):
         self.mode = mode
         self.score: float | None = None
         self.latest: dict[str, float] = {}
+        self._weights_alone = False
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if self.score is not None:
@@ -151,7 +156,15 @@ class BestCheckpoint(Checkpoint):
         if better:
             self.score = score
             if not is_trial(trainer):
+                self._weights_alone = True
                 trainer.save_checkpoint(self.path)
+                self._weights_alone = False
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        for key in _STATE_OF_TRAINING if self._weights_alone else ():
+            checkpoint.pop(key, None)
 
     def state_dict(self) -> dict[str, Any]:
         return {"monitor": self.monitor, "score": self.score, "latest": self.latest}
@@ -215,6 +228,12 @@ class LastCheckpoint(Checkpoint):
         if any(callback.wait_count >= callback.patience for callback in trainer.early_stopping_callbacks):
             trainer.should_stop = True
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Where a run's length is in steps Lightning would end the epoch of such a state, without a batch, once more.
+        loop = trainer.fit_loop
+        if loop.epoch_progress.current.processed == loop.epoch_progress.current.started:
+            loop.epoch_loop.restarting = False
+
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
@@ -250,6 +269,13 @@ class LastCheckpoint(Checkpoint):
                 self._keep(trainer)
             if trainer.is_global_zero:
                 _requeue()
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        # Lightning counts an epoch as completed only after the hook that its state is kept in.
+        for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+            progress["completed"] = progress["processed"]
 
     def state_dict(self) -> dict[str, Any]:
         return {"random": _gathered(_get_random())}

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from src.errors import UserError, reason
 from src.files import digest
+from src.hub import hub
+from src.progress import Progress
 from src.text import minilm
 from src.text.encoder import Texts, Words
 
@@ -101,7 +102,7 @@ class HuggingFaceText:
         length go together."""
         remaining = iter(texts)
         self._full = 0
-        with tqdm(total=len(texts), unit="text", desc=f"encoding with {self.model}", delay=3) as progress:
+        with Progress(None, f"encoding with {self.model}", "text", len(texts)) as progress:
             while chunk := list(islice(remaining, _CHUNK)):
                 times = Counter(chunk)
                 different = sorted(times, key=lambda text: (len(text), text))
@@ -160,10 +161,11 @@ def _load(place: str, sentence: Sentence, device: str) -> _Model:
     verbosity = chatter.get_verbosity()
     chatter.set_verbosity_error()  # its report of CLIP's image half, which is not wanted here, fills a screen
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place)
-        kind = AutoConfig.from_pretrained(place).model_type
-        maker: Any = CLIPTextModelWithProjection if kind in ("clip", "clip_text_model") else AutoModel
-        network, report = maker.from_pretrained(place, output_loading_info=True)
+        with hub(place):
+            tokenizer = AutoTokenizer.from_pretrained(place)
+            kind = AutoConfig.from_pretrained(place).model_type
+            maker: Any = CLIPTextModelWithProjection if kind in ("clip", "clip_text_model") else AutoModel
+            network, report = maker.from_pretrained(place, output_loading_info=True)
     except Exception as error:  # a damaged file can make the libraries beneath raise anything
         raise UserError(
             f"text encoder {place} cannot be loaded ({reason(error)}): set text.encoder.model to a local path"
