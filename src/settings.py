@@ -488,6 +488,7 @@ PARTS: dict[str, dict[str, Kind]] = {
         "frames": COUNT,
         "reader": one_of("decord", "pyav"),
         "longest": COUNT,
+    },
     "src.retrieval.exact.ExactIndex": {},
     "src.retrieval.similarity.Similarity": {
         "lowered": _NUMBER,

@@ -42,8 +42,8 @@ MAY_IMPORT: dict[str, str] = {
     "reporting": "errors places tables progress files videos data runs",
     "playroom": "errors progress videos narrators",
     "command": "errors places files arguments settings help runs",
-    "commands": "errors places tables progress files growing videos data features metrics models language narrators rewording "
-    "runs build training baselines retrieval app reporting playroom",
+    "commands": "errors places tables progress files growing videos data features metrics models language narrators "
+    "rewording runs build training baselines retrieval app reporting playroom",
 }
 
 
