@@ -169,7 +169,8 @@ def test_what_cannot_be_read_is_listed_and_the_others_are_done(folder: Path) -> 
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "text.mp4").write_text("no video")
     write_video(folder / "cut.mp4", [n / 30 for n in range(90)], options={"movflags": "faststart"})
-    (folder / "cut.mp4").write_bytes((folder / "cut.mp4").read_bytes()[:-20_000])
+    content = (folder / "cut.mp4").read_bytes()
+    (folder / "cut.mp4").write_bytes(content[: len(content) // 2])
     path = folder.parent / "store.h5"
     layout = computed(folder, Numbers(), parts=str(folder.parent / "parts"))
     with pytest.raises(UserError, match=r"3 of 7 videos have no features, such as cut: .* The others are done"):
