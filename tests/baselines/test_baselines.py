@@ -18,9 +18,9 @@ from src.data.records import Moment
 from src.errors import UserError
 
 
-def question(start: float, end: float, duration: float = 30.0, match: list[float] | None = None) -> Question:
+def question(start: float, end: float, duration: float = 30.0, cosines: list[float] | None = None) -> Question:
     moment = Moment(f"{start}-{end}-{duration}", "video", "a person sits", ((start, end),), duration)
-    return Question(moment, torch.tensor(match) if match is not None else None)
+    return Question(moment, torch.tensor([cosines]) if cosines is not None else None)
 
 
 def test_the_whole_video_is_the_whole_video() -> None:
@@ -69,9 +69,9 @@ def test_the_best_run_has_the_highest_sum(gains: list[float]) -> None:
 
 def test_the_constant_is_the_best_on_training_moments() -> None:
     # The moment covers snippets 2 to 4, of which the lower constant also takes snippet 5.
-    match = [-1.0, -1.0, 1.5, 1.0, 1.2, 0.3, -1.0, -1.0, -1.0, -1.0]
-    train = [question(6, 15, match=match)]
-    similarity = Similarity([0.0, 0.5])
+    cosines = [-1.0, -1.0, 1.5, 1.0, 1.2, 0.3, -1.0, -1.0, -1.0, -1.0]
+    train = [question(6, 15, cosines=cosines)]
+    similarity = Similarity([0.0, 0.5], "mean")
     similarity.fit(train)
     assert similarity.constant == 0.5
     (answer,) = similarity.predict(train, top=3)

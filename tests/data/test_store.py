@@ -222,6 +222,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     said = error(write_store, tmp_path / "file" / "stores" / "s.h5", [], {})
     assert f"the folder {tmp_path}/file/stores cannot be made" in said
+    assert "TEA_STORES=FOLDER" in said
 
 
 def test_files_that_are_no_stores(path: Path, tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from src.data.batch import collate
-from src.data.similarity import standardised_cosine
+from src.data.similarity import cosines, sentence_vectors, standardised
 from src.models.attention import attend
 from src.models.mergers import Add, ConcatMLP, CrossAttention, NarrativeOnly, VideoOnly
 from src.models.position import clip_code, sine_code
+from src.models.proposals.decode import best_spans
 from src.models.span import losses
-from src.models.span.decode import best_spans
 from src.models.span.fusion import Bilinear, Trilinear
 from src.models.span.guided import content_guides
 from src.models.span.predictor import Boundaries, SpanOutput, SpanPredictor, SpanSettings
@@ -77,7 +77,8 @@ def test_a_match_is_the_cosine_with_the_mean_word_standardised() -> None:
     mask = torch.tensor([[True, True, True, False]])
     # The words' mean is (1, 0), as the third is padding: cosines 1, 0, 1, of mean 2/3 and variance 2/9.
     query = torch.tensor([[[3.0, 1.0], [-1.0, -1.0], [0.0, 50.0]]])
-    match = standardised_cosine(narrative, mask, query, torch.tensor([[True, True, False]]))
+    sentence = sentence_vectors(query, torch.tensor([[True, True, False]]))
+    match = standardised(cosines(narrative, sentence[:, None])[:, 0], mask)
     root = math.sqrt(2)
     torch.testing.assert_close(match, torch.tensor([[1 / root, -root, 1 / root, 0.0]]))
 
@@ -190,6 +191,32 @@ def test_the_paragraph_branch_is_heard_with_weight_alpha_and_learns_its_own_high
     assert fused.supervised == (fused.boundaries,)
     assert predictor(supervise="video").fuse(video, paragraph, 0.5).supervised == video.supervised
     assert len(predictor(supervise="both").fuse(video, paragraph, 0.5).supervised) == 2
+
+
+def test_top_1_takes_the_best_score_whatever_it_overlaps() -> None:
+    target, mask = torch.tensor([[0, 1]]), torch.ones(1, 2, dtype=torch.bool)
+    spans, scores = torch.tensor([[[0, 1], [6, 7]]]), torch.tensor([[0.1, 0.9]])
+    least = [losses.threshold(0.9, *range_) for range_ in ((1.0, 0.5), (0.0, 0.0))]
+    assert losses.candidate(target, spans, mask, scores, least[0]).tolist() == [[0, 2]]
+    assert losses.candidate(target, spans, mask, scores, least[1]).tolist() == [[6, 8]]
+
+
+def test_a_highlight_label_weighs_as_much_as_it_is_told() -> None:
+    logits, labels, mask = torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]), torch.ones(1, 2, dtype=torch.bool)
+    each = math.log(2)
+    assert float(losses.highlight(logits, labels, mask, 2.0)) == pytest.approx(1.5 * each)
+    assert float(losses.highlight(logits, labels, mask, 1.0)) == pytest.approx(each)
+
+
+def test_choices_of_the_span_network_are_heard() -> None:
+    alike = predictor().encoder
+    assert torch.equal(alike.explore.attention.query.weight, alike.context.attention.query.weight)
+    apart = predictor(begin_alike=False).encoder
+    assert not torch.equal(apart.explore.attention.query.weight, apart.context.attention.query.weight)
+    assert predictor(guide_kernel=3).encoder.explore.guide.depthwise.kernel_size == (3,)
+    x = torch.zeros(1, 3, 8)
+    assert torch.equal(predictor(position="none")._placed(x), x)
+    assert not torch.equal(predictor()._placed(x), x)
 
 
 def test_attention_weighs_values_by_the_scaled_product_in_each_head() -> None:

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
+from omegaconf import OmegaConf
 
 from src.commands.evaluate import evaluate
 from src.commands.prepare import make_stores
@@ -75,7 +76,7 @@ def test_means_bold_and_differences_are_right(runs: Path, tmp_path: Path) -> Non
 
     ours, theirs = logged("tea"), logged("baseline")
     assert f"{np.mean(ours):.1f} ± {np.std(ours, ddof=1):.1f}" in cells["TEA"]
-    assert cells["TEA"].endswith(f"({np.mean(ours) - np.mean(theirs):+.1f})")
+    assert cells["TEA"].rstrip("°)").endswith(f"({np.mean(ours) - np.mean(theirs):+.1f}")
     best = max(cells, key=lambda name: float(cells[name].strip("*").replace("*", " ").split()[0]))
     assert [name for name, cell in cells.items() if "**" in cell] == [best]
 
@@ -91,6 +92,17 @@ def test_variants_are_named_and_compared_as_asked(runs: Path, tmp_path: Path) ->
         made([runs], tmp_path, "against=theirs")
     with pytest.raises(UserError, match="each is a variant's settings, a colon, and its name"):
         made([runs], tmp_path, "labels=[ours]")
+
+
+@pytest.mark.parametrize("first", ["paragraph", "baseline0", "tea0"])
+def test_the_reference_reads_no_narratives_whatever_is_listed_first(runs: Path, tmp_path: Path, first: str) -> None:
+    shutil.copytree(runs / "baseline0", tmp_path / "paragraph")
+    config = OmegaConf.load(tmp_path / "paragraph" / "config.yaml")
+    config.paragraph = OmegaConf.load(runs / "tea0" / "config.yaml").paragraph
+    OmegaConf.save(config, tmp_path / "paragraph" / "config.yaml")
+    places = {"paragraph": tmp_path, "baseline0": runs, "tea0": runs}
+    listed = [places[name] / name for name in sorted(places, key=lambda name: name != first)]
+    assert "differences to <em>baseline</em>" in made(listed, tmp_path / "report", "columns=[mIoU]", "examples=0")
 
 
 def test_published_predictions_stand_beside_ours(shared: Path, tmp_path: Path) -> None:

@@ -8,13 +8,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError
 from src.runs.checkpoints import require_same_run
 from src.runs.configuration import changed_settings, configuration
-from src.runs.folder import STATUS, RunFolder, finished_value, is_busy, read_status, require_plain_yaml
+from src.runs.folder import (
+    STATUS,
+    RunFolder,
+    drop_attempt,
+    finished_value,
+    is_busy,
+    read_status,
+    require_plain_yaml,
+)
+from src.runs.sweeps import swapped
 from tests.compose import compose
 
 PROJECT = Path(__file__).parents[2]
@@ -195,3 +205,33 @@ else:
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert file.read_text() == "what was there"
+
+
+def test_an_attempt_that_failed_leaves_no_folder_and_a_name_says_what_was_swapped(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "src.train", "+experiment=charades_cd_i3d", "merger=add", "paragraph=none"]
+    places = [f"paths.{name}={tmp_path}/{name}" for name in ("data", "features", "stores", "outputs")]
+    done = subprocess.run([*command, *places], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "no annotation file" in done.stderr
+    assert not list(tmp_path.rglob("status.json"))
+    assert swapped(["+experiment=a", "merger=add", "seed=3", "+recipe=emb"]) == "_merger=add_recipe=emb"
+    with hydra.initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        cfg = hydra.compose("train", ["merger=add"], return_hydra_config=True)
+    assert cfg.hydra.run.dir.endswith("_merger=add")
+
+
+def test_an_attempt_is_dropped_only_where_there_is_nothing_else(tmp_path: Path) -> None:
+    for kept in ("checkpoints/best.ckpt", "notes.txt", "metrics.json"):
+        folder = tmp_path / kept.replace("/", "-")
+        run = RunFolder(folder, config(folder))
+        run.__enter__()
+        drop_attempt(folder)
+        assert (folder / "status.json").is_file()  # another command is writing there
+        run.__exit__(UserError, UserError("no features"), None)
+        (folder / kept).parent.mkdir(exist_ok=True)
+        (folder / kept).touch()
+        drop_attempt(folder)
+        assert (folder / "status.json").is_file()
+        (folder / kept).unlink()
+        drop_attempt(folder)
+        assert not folder.exists()
