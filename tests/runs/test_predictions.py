@@ -143,7 +143,9 @@ def test_a_batch_becomes_predictions_without_its_padding_and_back() -> None:
 def test_predictions_are_the_same_in_all_or_differ() -> None:
     one = Prediction("a", ((1.0, 4.0, 0.9),), (0.5,))
     others = [("b", ((1.0, 4.0, 0.9),), (0.5,)), ("a", ((1.0, 4.0, 0.8),), (0.5,)), ("a", ((1.0, 4.0, 0.9),), (0.6,))]
-    assert all(one != Prediction(*other) for other in others)  # type: ignore[arg-type]
+    for other in (Prediction(*other) for other in others):  # type: ignore[arg-type]
+        assert one != other
+        assert other != one
     assert one != "a"
 
 
