@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -56,6 +58,10 @@ def trained(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_everything_that_a_report_needs(trained: Path) -> None:
     assert read(trained / "status.json")["state"] == "finished"
     assert {"command", "commit", "packages", "machine"} <= read(trained / "environment.json").keys()
+    data = read(trained / "data.json")
+    assert data["annotations"].keys() == {"train", "val", *SPLITS}
+    assert {"narratives", "sizes"} <= data["stores"]["narrative"].keys()
+    assert "source" in data["stores"]["video"]
     assert "concat_mlp" in (trained / "config.yaml").read_text()
     metrics = read(trained / "metrics.json")
     for split in SPLITS:
@@ -152,7 +158,7 @@ def error(cfg: DictConfig) -> str:
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(small: list[str], trained: Path, tmp_path: Path) -> None:
-    cfg = config(small, tmp_path / "new", f"ckpt_path={trained}/checkpoints/best.ckpt", "merger=add", "text.dim=200")
+    cfg = config(small, tmp_path / "new", f"ckpt_path={trained}/checkpoints/last.ckpt", "merger=add", "text.dim=200")
     message = error(cfg)
     assert "checkpoint of another configuration" in message
     assert "merger.name is concat_mlp there and add here" in message
@@ -329,6 +335,25 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_queries(small: li
     status = read(tmp_path / "status.json")
     assert status["state"] == "failed"
     assert "not finite" in status["reason"]
+
+
+def test_a_damaged_row_of_a_video_is_named_and_nothing_is_answered(
+    small: list[str], trained: Path, tmp_path: Path
+) -> None:
+    stores = next(Path(each.split("=", 1)[1]) for each in small if each.startswith("paths.stores="))
+    shutil.copytree(stores, tmp_path / "stores")
+    (path,) = (tmp_path / "stores").rglob("*i3d*.h5")
+    with h5py.File(path, "r+") as file:
+        file["features"][::3] = np.nan
+    place = f"paths.stores={tmp_path}/stores"
+    with pytest.raises(UserError, match=r"the features of video \w+ \(query .*\) hold numbers that are not finite"):
+        evaluate(config(small, tmp_path / "run", f"checkpoint={trained}", place, command="evaluate"), [place])
+    assert not list((tmp_path / "run").rglob("*.jsonl"))
+
+
+def test_narratives_alone_do_not_go_with_features(small: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="features=i3d does not say how a video is cut that the network does not read"):
+        train(config(small, tmp_path, "merger=narrative_only", "paragraph=none"))
 
 
 @pytest.fixture

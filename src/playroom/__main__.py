@@ -6,14 +6,12 @@ python -m src.playroom size=100 seed=1 folder=FOLDER
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from src.command import command, run
+from src.command import command
 
 
-@hydra.main(version_base="1.3", config_path="../../conf", config_name="playroom")
-@command
+@command("playroom")
 def main(cfg: DictConfig) -> None:
     from src.commands.playroom import playroom
 
@@ -21,4 +19,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import av
-from tqdm import tqdm
 
 from src.errors import UserError
 from src.playroom.actions import play
 from src.playroom.drawing import draw
 from src.playroom.splits import Video, make_video, split_sizes, world_of
 from src.playroom.world import FPS, HEIGHT, WIDTH
+from src.progress import Progress
 
 SMALLEST = 12
 """Videos; fewer would leave splits without any."""
@@ -100,7 +100,7 @@ def _drawn(folder: Path, seed: int, size: int, workers: int) -> Iterator[Video]:
     tasks = [(split, number) for split, count in split_sizes(size).items() for number in range(count)]
     with multiprocessing.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         work = pool.imap_unordered(partial(_make, folder, seed), tasks, chunksize=2)
-        yield from tqdm(work, total=len(tasks), desc="generating the Playroom", unit="video")
+        yield from Progress(work, "generating the Playroom", "video", len(tasks))
 
 
 def _make(folder: Path, seed: int, task: Task) -> Video:

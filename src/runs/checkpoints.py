@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import zipfile
@@ -11,12 +12,15 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from src.errors import UserError, reason
-from src.files import shown, whole
+from src.files import parse_json, shown, whole
 from src.models.network import Network
 from src.runs.configuration import COMPOSED, LENGTH, RESOLVED, changed_settings, configuration, said
+from src.runs.folder import read_status
 
 _log = logging.getLogger(__name__)
 
@@ -27,12 +31,15 @@ LAST, PREVIOUS = Path("checkpoints/last.ckpt"), Path("checkpoints/previous.ckpt"
 """Where it holds its two newest states of training."""
 
 
+MODELS = Path(__file__).parents[2] / "models"
+"""What comes with this project trained: MODELS/NAME/NAME.safetensors, beside what there is to know of it."""
+
 _TIED = 4
 """Names under which a network holds one weight, at most, on average."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of this project, tensors on the CPU.
+    """Read a checkpoint of this project, tensors on the CPU; one that comes with it may have a `notice` to be shown.
 
     Raises:
         UserError: the file is missing, damaged, or not a checkpoint of this project.
@@ -41,7 +48,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"no checkpoint at {path}: give ckpt_path/checkpoint a .ckpt file or a run folder")
     _require_unpacked(path)
     try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = _read_shipped(path) if path.suffix == ".safetensors" else _read_own(path)
     except Exception as error:
         raise UserError(
             f"{path} cannot be read as a checkpoint ({reason(error)}): it is damaged or of another kind"
@@ -59,6 +66,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     ):
         raise UserError(f"{path} is not a checkpoint of this project: its configuration is no mapping")
     return checkpoint
+
+
+def _read_own(path: Path) -> dict[str, Any]:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read_shipped(path: Path) -> dict[str, Any]:
+    with safe_open(path, "pt") as file:
+        about = file.metadata() or {}
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    configuration = parse_json(about.get("configuration", ""), path)
+    return {"state_dict": weights, "configuration": configuration, "notice": about.get("notice")}
 
 
 def require_same_run(checkpoint: Mapping[str, Any], cfg: DictConfig, path: Path) -> None:
@@ -134,14 +153,33 @@ def newest_state(folder: Path) -> tuple[Path, dict[str, Any]]:
         return before, read_state(before)
 
 
+def require_state(folder: Path) -> None:
+    """Raise a UserError for a run that kept no state of training when it finished."""
+    if not has_state(folder) and (read_status(folder) or {}).get("state") == "finished":
+        raise UserError(
+            f"{folder} holds a finished run that kept no state of training (keep_state=false): its network can be "
+            "evaluated; to train it for longer, train it again in another folder"
+        )
+
+
+def leave_states(folder: Path, newest: bool) -> None:
+    """Remove the states of a finished run: the one before the newest, and where `newest` is false that one too."""
+    for state in (PREVIOUS, *(() if newest else (LAST,))):
+        (folder / state).unlink(missing_ok=True)
+
+
 def has_state(folder: Path) -> bool:
     """Whether a run folder holds a state of training."""
     return any((folder / state).is_file() for state in (LAST, PREVIOUS))
 
 
 def best_checkpoint(place: Path) -> Path:
-    """The checkpoint of a run folder's best epoch, or the checkpoint that `place` is itself."""
-    return place / BEST if place.is_dir() else place
+    """The checkpoint of a run folder's best epoch, the checkpoint that `place` is itself, or what comes with this
+    project by that name."""
+    if place.is_dir():
+        return place / BEST
+    shipped = MODELS / place.name / f"{place.name}.safetensors"
+    return shipped if place.name == str(place) and not place.exists() and shipped.is_file() else place
 
 
 def load_network(build: Callable[[], Network], checkpoint: Mapping[str, Any], path: Path) -> Network:
@@ -176,7 +214,8 @@ def _weights(state: Any, path: Path) -> dict[str, Tensor]:
         if not isinstance(weight, Tensor) or weight.layout != torch.strided or weight.is_meta or weight.is_quantized:
             raise UserError(f"{path} holds the weights of another network ({shown(name)} is no tensor of numbers)")
     # A tensor of any shape can be made of one number.
-    if sum(weight.nbytes for weight in weights.values()) > _TIED * path.stat().st_size:
+    held = {storage.data_ptr(): storage.nbytes() for storage in (each.untyped_storage() for each in weights.values())}
+    if sum(weight.nbytes for weight in weights.values()) > _TIED * sum(held.values()):
         raise UserError(f"{path} is damaged: its weights do not hold numbers of their own")
     for name, weight in weights.items():
         if not weight.isfinite().all():
@@ -211,6 +250,22 @@ def write_network(path: Path, network: Network, configuration: dict[str, Any]) -
     state = {f"network.{name}": weight for name, weight in network.state_dict().items()}
     with whole(path) as temporary:
         torch.save({"state_dict": state, "configuration": configuration, "progress": network.progress}, temporary)
+
+
+def ship(path: Path, network: Network, configuration: Mapping[str, Any], notice: str) -> None:
+    """Write a network to come with this project: as `write_network`, but without what is of this machine.
+
+    Args:
+        path: A .safetensors.
+        network: Whose weights are written.
+        configuration: Of its checkpoint.
+        notice: What whoever uses it is to be told.
+    """
+    state = {f"network.{name}": weight.contiguous() for name, weight in network.state_dict().items()}
+    # As resolved it says where things lie here.
+    portable = json.dumps({COMPOSED: configuration[COMPOSED], RESOLVED: {}})
+    with whole(path) as temporary:
+        save_file(state, temporary, {"configuration": portable, "notice": notice})
 
 
 def newest_run(folder: Path) -> Path:
