@@ -136,7 +136,7 @@ class Retriever:
         composed = checkpoint["configuration"][COMPOSED]
         parts = Parts(moved_here(composed, path, cfg, overrides, [*conf_folders(), *own]))
         require_valid(OmegaConf.to_container(parts.cfg, resolve=True), f"{path}: ")
-        load_network(parts.network, checkpoint, path)
+        parts.network = load_network(parts.new_network, checkpoint, path)
         return cls(parts, device)
 
     def encode(self, video: str | Path, duration: float | None = None) -> EncodedVideo:
