@@ -162,7 +162,7 @@ SETTINGS: dict[str, Kind] = {
     "ray.workers": WHOLE,
     "ray.gpus": WEIGHT,
     # Of playroom.
-    "size": COUNT,
+    **{f"size.{split}": COUNT for split in ("train", "val", "test_iid", "test_ood", "novel_composition", "novel_word")},
     "workers": WHOLE,
     # Of report.
     "runs": list_of(PLACE, least=0),
