@@ -1,7 +1,8 @@
 """How a command runs and ends: Hydra's entry points, whose mistakes of the user are one line and exit status 1.
 
-`python -m src.NAME` is src/NAME.py, or src/NAME/__main__.py where a room has that name. It composes conf/NAME.yaml and
-hands the config to the function NAME of src/commands/NAME.py, which it imports only then: so `--help` answers at once.
+`python -m src.NAME`, installed also as `tea-NAME`, is src/NAME.py, or src/NAME/__main__.py where a room has that name.
+It composes conf/NAME.yaml and hands the config to the function NAME of src/commands/NAME.py, which it imports only
+then: so `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -18,9 +19,32 @@ from src.arguments import as_meant
 from src.ending import Ended
 from src.errors import UserError
 from src.files import why_full, writing
+from src.help import details, overview, unknown_setting
+from src.places import CONF
 
 
-def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
+    """Make a function of a composed conf/`name`.yaml a program, whose arguments are those of the command line.
+
+    The module's docstring is its `--help`, before what conf/ says.
+    """
+
+    def program(task: Callable[[Any], Any]) -> Callable[[], None]:
+        import hydra
+
+        main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(_reporting(task))
+        about = sys.modules[task.__module__].__doc__ or ""
+
+        @functools.wraps(task)
+        def started() -> None:
+            run(main, about, name)
+
+        return started
+
+    return program
+
+
+def _reporting(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A Hydra task whose UserErrors end the program with their one line.
 
     In a multirun no exception stops the other jobs: the job's folder says that it failed and why, and it has no
@@ -44,12 +68,15 @@ def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
             try:
                 return checked()
             except UserError as error:
+                from src.runs.folder import drop_attempt
+
+                drop_attempt(Path(HydraConfig.get().runtime.output_dir))
                 # Hydra lets an exit pass, where it would print lines of its own about an exception.
                 _exit(error)
         from src.runs.jobs import is_run_apart, run_apart
         from src.runs.sweeps import record_failure
 
-        hydra = HydraConfig.get()
+        hydra: Any = HydraConfig.get()
         try:
             return run_apart(hydra) if is_run_apart(cfg, hydra) else checked()
         except Exception as error:
@@ -59,12 +86,24 @@ def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return reporting
 
 
-def run(main: Callable[[], object]) -> None:
-    """Run a Hydra entry point; a mistake in the config too ends it with one line and exit status 1.
+def run(main: Callable[[], object], about: str, name: str | None = None) -> None:
+    """Run a program; a mistake of the user, in the config too, ends it with one line and exit status 1.
 
     Anything that is not a user's mistake keeps its traceback: it is a defect of ours.
+
+    Args:
+        main: The program, a Hydra entry point where it has a config.
+        about: What it does, in a line, and how it is called.
+        name: The name of its config in conf/; None if it has none.
     """
-    from hydra.errors import HydraException, OverrideParseException
+    if {"--help", "-h"} & {*sys.argv[1:]}:
+        print(overview(about, name, sys.argv[1:]))
+        return
+    for argument in sys.argv[1:]:
+        if name is not None and argument.startswith("help="):
+            _told(argument.removeprefix("help="), name)
+            return
+    from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     # Hydra otherwise prints a shortened traceback of its own and hides the exception from us.
@@ -76,12 +115,6 @@ def run(main: Callable[[], object]) -> None:
         main()
     except Ended as asked:
         _exit(asked)
-    except SystemExit:
-        if {"--help", "-h"} & {*sys.argv}:
-            from src.settings import ranges
-
-            print(ranges())
-        raise
     except KeyboardInterrupt:
         print("interrupted (Ctrl-C)", file=sys.stderr)
         sys.exit(130)
@@ -92,6 +125,8 @@ def run(main: Callable[[], object]) -> None:
                 "within quotes, as in \"name='a (b)'\""
             )
         )
+    except ConfigCompositionException as error:
+        _exit(unknown_setting(error, name, sys.argv[1:]) or error)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _exit(error)
     except Exception as error:
@@ -105,6 +140,13 @@ def run(main: Callable[[], object]) -> None:
         _exit(
             UserError(f"{error.filename or 'the run folder'} cannot be written ({why}): make room, then run it again")
         )
+
+
+def _told(what: str, name: str) -> None:
+    try:
+        print(details(what, name, sys.argv[1:]))
+    except UserError as error:
+        _exit(error)
 
 
 def _exit(error: BaseException) -> NoReturn:

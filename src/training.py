@@ -13,13 +13,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
+from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from omegaconf import DictConfig, OmegaConf
 
 from src.errors import UserError, reason
 from src.metrics.table import table
 from src.models.tea import TEA
+from src.progress import at_terminal, show
 from src.runs.callbacks import LastCheckpoint, WholeCheckpoints
 from src.runs.processes import Processes
 
@@ -57,7 +58,8 @@ def build_trainer(cfg: DictConfig, processes: Processes) -> lightning.Trainer:
     # A state that is kept holds what the others have done.
     callbacks.sort(key=lambda callback: isinstance(callback, LastCheckpoint))
     loggers: list[Any] = [instantiate(logger) for logger in cfg.logger.values() if logger]
-    trainer = _trainer(cfg, callbacks=callbacks, logger=loggers)
+    bar = cfg.trainer.get("enable_progress_bar", True) and at_terminal()
+    trainer = _trainer(cfg, callbacks=callbacks, logger=loggers, enable_progress_bar=bar)
     trainer.strategy.checkpoint_io = WholeCheckpoints()
     # In its handlers a process waits for the others, which wait for it; src.ending takes their place.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
@@ -127,5 +129,5 @@ def test(
     results = trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)
     values = {name: value for result in results for name, value in result.items()}
     if trainer.is_global_zero:
-        print(table(values))
+        show(table(values))
     return values

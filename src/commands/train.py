@@ -17,11 +17,21 @@ from src.data.datamodule import MomentDataModule
 from src.errors import UserError, reason
 from src.places import Places
 from src.runs.callbacks import Begun, BestCheckpoint, is_trial
-from src.runs.checkpoints import LAST, has_state, newest_run, newest_state, read_state, require_same_run
+from src.runs.checkpoints import (
+    LAST,
+    has_state,
+    leave_states,
+    newest_run,
+    newest_state,
+    read_state,
+    require_same_run,
+    require_state,
+)
 from src.runs.configuration import configuration
 from src.runs.folder import RunFolder, finished_value, is_first
 from src.runs.predictions import Prediction
 from src.runs.processes import Processes, requeue
+from src.runs.provenance import data_read
 from src.runs.wandb import RunLogger
 from src.training import build_trainer, test
 
@@ -46,12 +56,14 @@ def train(cfg: DictConfig) -> float:
     if value is not None:
         _log.info("finished before: %s", folder)
         return value
+    require_state(folder)
     checkpoint = _state(place, cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     processes = Processes(folder, lambda: _kept(folder))
     with RunFolder(folder, cfg) as run, processes.together(run.failed):
         parts = Parts(cfg)
         data = parts.data()
+        run.read(data_read(data))
         model = parts.model(data, configuration(cfg))
         _require_monitored(parts, data)
         trainer = build_trainer(cfg, processes)
@@ -78,6 +90,8 @@ def train(cfg: DictConfig) -> float:
             if cfg.test:
                 values |= test(trainer, model, data, None if is_trial(trainer) else best.path)
             run.metrics(values)
+    if trainer.is_global_zero:
+        leave_states(folder, newest=cfg.keep_state)
     _log.info("run folder: %s", folder)
     return score
 

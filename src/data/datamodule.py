@@ -25,6 +25,7 @@ class Stores(NamedTuple):
     query: Store  # words of each query sentence, with `unknown` flags
     video: Store | None  # snippets of each video
     narrative: Store | None  # sentences of each video, with their `times`
+    rewording: Store | None = None  # rewordings of query sentences, which some may lack
 
 
 class Snippets(NamedTuple):
@@ -96,8 +97,13 @@ class MomentDataset(Dataset[Batch]):
             length=length,
             query=words["features"].float(),
             unknown=words["unknown"],
+            rewordings=self._rewordings(moment),
         )
         return Labelled(sample, moment, seconds_to_snippets(window, length, moment.duration))
+
+    def _rewordings(self, moment: Moment) -> Tensor | None:
+        store = self.stores.rewording
+        return store[moment.query]["features"].float() if store is not None and moment.query in store else None
 
     def _narrative(self, moment: Moment, length: int) -> Tensor | None:
         if self.stores.narrative is None:

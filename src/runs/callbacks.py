@@ -96,8 +96,12 @@ def is_trial(trainer: lightning.Trainer) -> bool:
     return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
 
 
+_STATE_OF_TRAINING = ("optimizer_states", "lr_schedulers", "loops")
+
+
 class BestCheckpoint(Checkpoint):
-    """Keeps the weights of the best validation, `folder`/best.ckpt; of equals those of the first.
+    """Keeps the weights of the best validation, `folder`/best.ckpt, without the state of training, which is twice as
+    large; of equals those of the first.
 
     Args:
         folder: The folder of the checkpoints.
@@ -117,6 +121,7 @@ class BestCheckpoint(Checkpoint):
         self.mode = mode
         self.score: float | None = None
         self.latest: dict[str, float] = {}
+        self._weights_alone = False
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if self.score is not None:
@@ -138,7 +143,15 @@ class BestCheckpoint(Checkpoint):
         if better:
             self.score = score
             if not is_trial(trainer):
+                self._weights_alone = True
                 trainer.save_checkpoint(self.path)
+                self._weights_alone = False
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        for key in _STATE_OF_TRAINING if self._weights_alone else ():
+            checkpoint.pop(key, None)
 
     def state_dict(self) -> dict[str, Any]:
         return {"monitor": self.monitor, "score": self.score, "latest": self.latest}
@@ -208,6 +221,10 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         ending.hold_off()
+        # Where a run's length is in steps Lightning would end the epoch of such a state, without a batch, once more.
+        epochs: Any = trainer.fit_loop.epoch_progress.current
+        if epochs.processed == epochs.started:
+            trainer.fit_loop.epoch_loop.restarting = False
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         ending.let_go()
@@ -242,6 +259,13 @@ class LastCheckpoint(Checkpoint):
             self._keep(trainer)
         if self._ends:
             ending.end()
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        # Lightning counts an epoch as completed only after the hook that its state is kept in.
+        for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+            progress["completed"] = progress["processed"]
 
     def state_dict(self) -> dict[str, Any]:
         return {"random": gathered(_get_random())}

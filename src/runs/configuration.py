@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from src.errors import UserError, reason
 from src.runs.trust import models_named, models_of, require_known
@@ -22,27 +22,40 @@ ELSEWHERE = ("paths", "loader", "trainer", "callbacks", "metrics")
 NETWORK = ("features.dim", "text.dim", "merger.", "paragraph.", "match.", "predictor.", "method.")
 """The parts of a config that decide the shape of a network and the meaning of its weights."""
 
+DECODING = ("predictor.network.choice", "predictor.network.most_overlap")
+"""Settings of a network by which the same weights answer in another way."""
+
 # What names files that are written.
-_NAMES = ("data.name", "data.videos", "data.train", "data.val", "data.tests", "text.name", "narrator.name")
+_NAMES = (
+    *("data.name", "data.videos", "data.train", "data.val", "data.tests"),
+    *("text.name", "narrator.name", "reworder.name"),
+)
 
 LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
 """What says how long a run trains."""
 
 # What does not decide a run's numbers: where things lie, names, on what it runs, how it is watched and kept.
 _NOT_OF_A_RUN = (
-    *("paths", "folder", "logger", "ckpt_path", "name", "recipe", "test"),
-    *("loader.workers", "loader.eval_batch_size", "callbacks.last", "callbacks.predictions"),
+    *("paths", "folder", "logger", "ckpt_path", "name", "recipe", "test", "keep_state"),
+    *("loader.workers", "loader.eval_batch_size", "callbacks.last", "callbacks.predictions", "callbacks.lines"),
     *("trainer.accelerator", "trainer.deterministic", "trainer.benchmark", "trainer.detect_anomaly"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps", "trainer.profiler"),
 )
 
 
 def configuration(cfg: DictConfig) -> dict[str, Any]:
-    """Both forms of a composed config, as plain containers."""
-    return {
-        COMPOSED: OmegaConf.to_container(cfg, resolve=False),
-        RESOLVED: OmegaConf.to_container(cfg, resolve=True),
-    }
+    """Both forms of a composed config, as plain containers.
+
+    Raises:
+        UserError: a setting cannot be resolved, as one that only a running command has.
+    """
+    try:
+        resolved = OmegaConf.to_container(cfg, resolve=True)
+    except InterpolationResolutionError as error:
+        raise UserError(
+            f"{reason(error)}: in a script compose with src.build.compose, or give folder=FOLDER"
+        ) from error
+    return {COMPOSED: OmegaConf.to_container(cfg, resolve=False), RESOLVED: resolved}
 
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -78,7 +91,7 @@ def network_differences(before: Any, now: Any) -> list[str]:
     return [
         said({key: (there.get(key), here.get(key))})
         for key in sorted(here.keys() | there.keys())
-        if key.startswith(NETWORK) and here.get(key) != there.get(key)
+        if key.startswith(NETWORK) and key not in DECODING and here.get(key) != there.get(key)
     ]
 
 
@@ -106,6 +119,10 @@ def moved_here(
         # Narratives that are there can be read all the same.
         left_out = {"url", "key", *({"model"} if narrator.get("model") not in models else ())}
         content["narrator"] = {key: "???" if key in left_out else value for key, value in narrator.items()}
+    reworder = content.get("reworder")
+    if isinstance(reworder, Mapping):
+        # Nor is who is asked for rewordings; those that are there can be read.
+        content["reworder"] = {"name": reworder.get("name")}
     saved = OmegaConf.create(content)
     saved.folder, saved.logger, saved.ckpt_path = cfg.folder, {}, None
     for group in ELSEWHERE:

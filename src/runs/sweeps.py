@@ -197,4 +197,14 @@ def _cut(part: str) -> str:
     return f"{part.encode()[: _LONGEST - 13].decode(errors='ignore')}-{digest}"
 
 
+_SWAPPED = ("recipe", "predictor", "merger", "paragraph", "match", "method")
+
+
+def swapped(overrides: Sequence[str]) -> str:
+    """What a run's command line puts in the place of its experiment's parts, for the name of its folder."""
+    chosen = [override.lstrip("+") for override in overrides if override.lstrip("+").split("=")[0] in _SWAPPED]
+    return short_name("".join(f"_{each}" for each in chosen).replace("/", "-"))
+
+
+OmegaConf.register_new_resolver("swapped", swapped, replace=True)
 OmegaConf.register_new_resolver("short_name", short_name, replace=True)

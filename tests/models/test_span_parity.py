@@ -13,8 +13,8 @@ from torch import Tensor
 from src.data.batch import GroundTruth, Inputs
 from src.data.records import Moment
 from src.models.predictor import Streams
+from src.models.proposals.decode import best_spans
 from src.models.span import losses
-from src.models.span.decode import best_spans
 from src.models.span.predictor import Embedding, SpanOutput, SpanSettings
 from tests.models.published import convert, is_predictor, ours
 
@@ -132,7 +132,7 @@ def test_outputs_agree(golden: Golden) -> None:
 
 
 def test_losses_and_gradients_agree(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "threshold", lambda progress: float(golden.input["threshold"]))
+    monkeypatch.setattr(losses, "threshold", lambda *_: float(golden.input["threshold"]))
     golden.predictor.zero_grad()
     terms = golden.predictor.losses(golden.run(), golden.inputs(), golden.truth(), 0.0)
     total = torch.stack(list(terms.values())).sum()
