@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +20,10 @@ from src import ending
 from src.arguments import quoted
 from src.ending import PATIENCE
 from src.errors import UserError
-from src.runs.folder import read_json, read_status
+from src.runs.folder import read_json
 
 _PERIOD = 0.2
+_REASON = "error: "
 _PR_SET_PDEATHSIG = 1
 
 
@@ -56,7 +58,17 @@ def run_apart(hydra: DictConfig) -> float | None:
     command += [*hydra.overrides.task, f"hydra.run.dir={quoted(str(folder))}"]
     parent = os.getppid() if multiprocessing.current_process().name != "MainProcess" else None
     with ending.bounded(lambda: None, lambda _: None):
-        process = subprocess.Popen(command, cwd=hydra.runtime.cwd, preexec_fn=_ends_with_its_parent)
+        process = subprocess.Popen(
+            command,
+            cwd=hydra.runtime.cwd,
+            preexec_fn=_ends_with_its_parent,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        reasons: list[str] = []
+        relay = threading.Thread(target=_relay, args=(process, reasons), daemon=True)
+        relay.start()
         try:
             while process.poll() is None:
                 if parent is not None and os.getppid() != parent:
@@ -64,13 +76,22 @@ def run_apart(hydra: DictConfig) -> float | None:
                 time.sleep(_PERIOD)
         finally:
             _end(process)
+            relay.join(_PERIOD)
     if process.returncode < 0:
         raise UserError(f"it was killed ({signal.Signals(-process.returncode).name})")
     if process.returncode > 0:
-        status = read_status(folder) or {}
-        raise UserError(status.get("reason") or f"it ended with status {process.returncode}: see what it said")
+        raise UserError(reasons[-1] if reasons else f"it ended with status {process.returncode}: see what it said")
     metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
     return next((value for name, value in metrics.items() if name.startswith("best/")), None)
+
+
+def _relay(process: subprocess.Popen[str], reasons: list[str]) -> None:
+    """Pass on what a job says, and pick out why it failed."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        sys.stderr.write(line)
+        if line.startswith(_REASON):
+            reasons.append(line.removeprefix(_REASON).strip())
 
 
 def _ends_with_its_parent() -> None:
@@ -79,7 +100,7 @@ def _ends_with_its_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.terminate()
         try:
