@@ -76,7 +76,7 @@ def run_apart(hydra: DictConfig) -> float | None:
                 time.sleep(_PERIOD)
         finally:
             _end(process)
-            relay.join(_PERIOD)
+            relay.join(2)  # it ends with the job
     if process.returncode < 0:
         raise UserError(f"it was killed ({signal.Signals(-process.returncode).name})")
     if process.returncode > 0:
