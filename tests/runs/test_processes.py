@@ -102,7 +102,10 @@ def test_processes_that_are_asked_to_end_keep_a_state_and_go_on_to_the_same_resu
 
 
 @pytest.mark.slow
-def test_twenty_groups_that_are_asked_to_end_at_random_moments(configured: Configured, tmp_path: Path) -> None:
+def test_twenty_groups_that_are_asked_to_end_at_random_moments(
+    configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "PATIENCE", 10.0)
     chance, folder = random.Random(0), tmp_path / "run"
     cfg = configured(folder, "trainer.max_epochs=100000", "callbacks.last.every_n_steps=3")
     slowest = 0.0
