@@ -61,7 +61,7 @@ def test_a_run_that_is_to_go_on_has_no_value_yet(tmp_path: Path) -> None:
     run.__enter__()
     assert finished_value(tmp_path, config(tmp_path), longer=False) is None
     run.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert read_status(tmp_path) == {**json.loads((tmp_path / STATUS).read_text()), "reason": "stopped by Ctrl-C"}
+    assert read_status(tmp_path) == {**json.loads((tmp_path / STATUS).read_text()), "reason": "interrupted (Ctrl-C)"}
     assert finished_value(tmp_path, config(tmp_path), longer=False) is None
     finish(tmp_path)
     # Another length goes on where it is asked for, and with it alone.
