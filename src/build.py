@@ -18,9 +18,10 @@ from src.data.feature_stores import feature_store, missing_places, require_same_
 from src.data.layouts import Layout
 from src.data.narratives import missing_narratives
 from src.data.records import Moment
+from src.data.rewordings import missing_rewordings
 from src.data.splits import load_split, split_names
 from src.data.store import Store
-from src.data.text_stores import narrative_store, query_store
+from src.data.text_stores import narrative_store, query_store, rewording_store
 from src.errors import UserError
 from src.files import require_folder
 from src.metrics.split import SplitMetrics
@@ -30,6 +31,9 @@ from src.models.predictor import Settings
 from src.models.tea import TEA
 from src.places import CONF, Places
 from src.text.encoder import TextEncoder
+
+NO_REWORDER = "none"
+"""The name of the choice of conf/reworder by which queries have no rewordings."""
 
 
 def compose(command: str, *overrides: str, folder: str | Path = ".", conf: Sequence[str | Path] = ()) -> DictConfig:
@@ -79,8 +83,17 @@ class Parts:
 
     @cached_property
     def snippets(self) -> Snippets:
-        """How videos are cut where no features say so."""
+        """How videos are cut where no features say so.
+
+        Raises:
+            UserError: the network reads no video, and the config does not say how one is cut without its features.
+        """
         features = self.cfg.features
+        if not self.uses_video and features.snippet_seconds is None:
+            raise UserError(
+                f"features={features.name} does not say how a video is cut that the network does not read: with "
+                f"merger={self.cfg.merger.name} choose features=none"
+            )
         return Snippets(features.snippet_seconds, features.max_snippets, features.fill)
 
     @property
@@ -110,13 +123,27 @@ class Parts:
         return self.merger.uses_video
 
     @property
+    def uses_rewordings(self) -> bool:
+        """Whether queries come with rewordings."""
+        # A checkpoint of before there were reworders has none.
+        return "reworder" in self.cfg and self.cfg.reworder.name != NO_REWORDER
+
+    @property
     def uses_narratives(self) -> bool:
         """Whether the network reads narratives."""
         return self.merger.uses_narrative or self.cfg.paragraph.network is not None
 
     @cached_property
     def network(self) -> Network:
-        """The network, with new weights.
+        """The network that the others of these parts are for: one with new weights, unless another is put here.
+
+        Raises:
+            UserError: its parts do not go together.
+        """
+        return self.new_network()
+
+    def new_network(self) -> Network:
+        """A network with new weights.
 
         Raises:
             UserError: its parts do not go together.
@@ -188,8 +215,7 @@ class Parts:
         if missing := [*self.missing_features(), *self.missing_texts()]:
             raise UserError("; and ".join(missing))
         video = self.video_store()
-        query, narrative = self.text_stores(moments)
-        return Stores(query, video, narrative)
+        return self.text_stores(moments)._replace(video=video)
 
     def video_store(self) -> Store | None:
         """The store of video features, which must be there; None where the network reads no video.
@@ -208,8 +234,8 @@ class Parts:
             require_same_features(store, self.layout, self.cfg.features.pooling, self.cfg.features.max_snippets)
         return store
 
-    def text_stores(self, moments: Iterable[Moment]) -> tuple[Store, Store | None]:
-        """The stores of queries and of narratives (None if the network reads none), made if need be.
+    def text_stores(self, moments: Iterable[Moment]) -> Stores:
+        """The stores of queries, narratives and rewordings (None if there are to be none), made if need be.
 
         Raises:
             UserError: as `stores`.
@@ -221,10 +247,13 @@ class Parts:
             videos.add(moment.video)
         query = query_store(self.places.query_store, self.encoder, queries)
         self._require_size(query, "text")
-        if not self.uses_narratives:
-            return query, None
-        places = self.places
-        return query, narrative_store(places.narrative_store, self.encoder, places.narratives, videos)
+        places, encoder = self.places, self.encoder
+        narrative = rewording = None
+        if self.uses_narratives:
+            narrative = narrative_store(places.narrative_store, encoder, places.narratives, videos)
+        if self.uses_rewordings:
+            rewording = rewording_store(places.rewording_store, encoder, places.rewordings, queries)
+        return Stores(query, None, narrative, rewording)
 
     def make_stores(self) -> list[Store]:
         """Every store that training reads; those that are up to date are left alone.
@@ -247,13 +276,14 @@ class Parts:
             stores.append(
                 feature_store(place, layout, videos, features.pooling, features.max_snippets, features.source)
             )
-        query, narrative = self.text_stores(moments)
-        return [*stores, query, *([narrative] if narrative is not None else [])]
+        texts = self.text_stores(moments)
+        return [*stores, *(store for store in texts if store is not None)]
 
     def missing_texts(self) -> list[str]:
-        """What to do about narratives, word vectors or a text model that are not there; nothing if they are."""
+        """What to do about narratives, rewordings, word vectors or a text model that are not there."""
         narratives = missing_narratives(self.places.narratives) if self.uses_narratives else ()
-        return [*narratives, *self.encoder.missing()]
+        rewordings = missing_rewordings(self.places.rewordings) if self.uses_rewordings else ()
+        return [*narratives, *rewordings, *self.encoder.missing()]
 
     def missing_features(self) -> list[str]:
         """What to do about a store of video features that has not been made; nothing if it has, or none is read.
@@ -271,9 +301,11 @@ class Parts:
         if store.is_file():
             return []
         places = " and ".join(str(place) for place in self.layout.places)
+        computed = features.get("computed")
+        instead = f", or compute them from videos: features={computed} videos=FOLDER" if computed else ""
         return [
             f"no store of {features.name} features at {store}: put those from {features.source} at {places}, "
-            "then run python -m src.prepare with the options of this command"
+            f"then run python -m src.prepare with the options of this command{instead}"
         ]
 
     def _require_size(self, store: Store, group: str) -> None:

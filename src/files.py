@@ -36,6 +36,7 @@ _FULL_IN_WORDS = {
     os.strerror(errno.EDQUOT): os.strerror(errno.EDQUOT),
     "Not enough free space": os.strerror(errno.ENOSPC),
     " requested and ": os.strerror(errno.ENOSPC),
+    "database or disk is full": os.strerror(errno.ENOSPC),
     "PytorchStreamWriter failed writing": os.strerror(errno.ENOSPC),
 }
 _MARK = b"\xef\xbb\xbf"
@@ -152,7 +153,7 @@ def why_full(error: Exception) -> str | None:
         return None
     if isinstance(error, OSError) and error.errno in _FULL:
         return error.strerror
-    # Libraries say it in their own ways: HDF5, then numpy, then PyTorch.
+    # Libraries say it in their own ways: HDF5, numpy, SQLite and PyTorch.
     said = str(error)
     return next((why for words, why in _FULL_IN_WORDS.items() if words in said), None)
 

@@ -55,9 +55,32 @@ class Places:
         return self._stores / f"narratives.{narrator}.{self._cfg['text']['name']}.h5"
 
     @property
+    def encoded(self) -> Path:
+        """The folder of what was made of single video files."""
+        return Path(self._cfg["paths"]["stores"]) / "encoded"
+
+    def index_of(self, collection: str) -> Path:
+        """The folder of the index of any collection of videos by the configured narrator, text encoder and engine."""
+        kind = str(self._cfg["index"]["name"])
+        name = f"index.{self._cfg['narrator']['name']}.{self._cfg['text']['name']}.{kind}"
+        return Path(self._cfg["paths"]["stores"]) / collection / name
+
+    @property
     def query_store(self) -> Path:
         """The store of the vectors of the data set's queries."""
         return self._stores / f"queries.{self._cfg['data']['name']}.{self._cfg['text']['name']}.h5"
+
+    @property
+    def rewordings(self) -> Path:
+        """The rewordings file of the data set's queries by the configured reworder."""
+        folder = Path(self._cfg["paths"]["rewordings"]) / self._cfg["data"]["name"]
+        return folder / f"{self._cfg['reworder']['name']}.jsonl"
+
+    @property
+    def rewording_store(self) -> Path:
+        """The store of the vectors of those rewordings."""
+        names = (self._cfg["data"]["name"], self._cfg["reworder"]["name"], self._cfg["text"]["name"])
+        return self._stores / f"rewordings.{'.'.join(names)}.h5"
 
     @property
     def feature_store(self) -> Path | None:

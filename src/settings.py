@@ -58,10 +58,12 @@ def _float(said: str, **limits: Any) -> Kind:
     return Kind(said, Annotated[float, Field(allow_inf_nan=False, **limits)])
 
 
+_NUMBER = _float("a number")
 FLAG = Kind("true or false", bool)
 COUNT = Kind("a whole number, 1 or more", Annotated[int, Field(ge=1, lt=2**31)])
 WHOLE = Kind("a whole number, 0 or more", Annotated[int, Field(ge=0, lt=2**31)])
 SIZE = Kind("a whole number from 1 to 65536", Annotated[int, Field(ge=1, le=65536)])
+LAYERS = Kind("a whole number from 1 to 64", Annotated[int, Field(ge=1, le=64)])
 SEED = Kind("a whole number from 0 to 4294967295", Annotated[int, Field(ge=0, lt=2**32)])
 SHARE = _float("a number from 0 to 1", ge=0, le=1)
 PART = _float("a number between 0 and 1", gt=0, lt=1)
@@ -91,6 +93,23 @@ _PRECISION = one_of(
     *("16", "32", "64", "bf16", "16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true"),
     *("transformer-engine", "transformer-engine-float16"),
 )
+
+_FEATURES: dict[str, Kind] = {
+    "name": NAME,
+    "dim": or_null(SIZE),
+    "source": TEXT,
+    "model": PLACE,
+    "videos": PLACE,
+    "computed": NAME,
+    "weights": PLACE,
+    "clip_seconds": COUNT,
+    "streams": or_null(list_of(SIZE)),
+    "pooling": one_of("max", "mean"),
+    "max_snippets": COUNT,
+    "snippet_seconds": or_null(POSITIVE),
+    "fill": one_of("nearest", "zero"),
+    "store": PLACE,
+}
 
 SETTINGS: dict[str, Kind] = {
     # Of every command.
@@ -124,19 +143,10 @@ SETTINGS: dict[str, Kind] = {
     "data.seed": SEED,
     "data.validation.size": PART,
     "data.validation.seed": SEED,
-    "features.name": NAME,
-    "features.dim": or_null(SIZE),
-    "features.source": TEXT,
-    "features.model": PLACE,
-    "features.videos": PLACE,
-    "features.streams": or_null(list_of(SIZE)),
-    "features.pooling": one_of("max", "mean"),
-    "features.max_snippets": COUNT,
-    "features.snippet_seconds": or_null(POSITIVE),
-    "features.fill": one_of("nearest", "zero"),
-    "features.store": PLACE,
+    **{f"features.{within}{key}": kind for within in ("", "*.") for key, kind in _FEATURES.items()},
     "text.name": NAME,
     "text.dim": SIZE,
+    "reworder.name": NAME,
     "merger.name": NAME,
     "paragraph.name": NAME,
     "match.name": NAME,
@@ -153,9 +163,11 @@ SETTINGS: dict[str, Kind] = {
     "stats": FLAG,
     "import_narratives": or_null(PLACE),
     "convert_checkpoint": or_null(PLACE),
-    # Of features and narrate.
+    "ship": or_null(PLACE),
+    "notice": TEXT,
+    # Of features, narrate and reword.
     "videos": or_null(PLACE),
-    "collection": NAME,
+    "collection": or_null(NAME),
     "ids": one_of("name", "path"),
     "output": or_null(PLACE),
     "retry_failed": FLAG,
@@ -167,10 +179,24 @@ SETTINGS: dict[str, Kind] = {
     "frames.longest": COUNT,
     "frames.ahead": WHOLE,
     "frames.patience": POSITIVE,
+    "frames.skip_similar": or_null(_float("a number from 0 to 255", ge=0, le=255)),
     "ray.workers": WHOLE,
     "ray.gpus": WEIGHT,
+    # Of search.
+    "query": or_null(TEXT),
+    "queries": or_null(PLACE),
+    "video": or_null(PLACE),
+    "narrate": FLAG,
+    "index.name": NAME,
+    "model.name": NAME,
+    "compare.name": NAME,
+    # Of app.
+    "host": NAME,
+    "port": Kind("a whole number from 0 to 65535", Annotated[int, Field(ge=0, le=65535)]),
+    "uploads": PLACE,
+    "largest": COUNT,
     # Of playroom.
-    "size": COUNT,
+    **{f"size.{split}": COUNT for split in ("train", "val", "test_iid", "test_ood", "novel_composition", "novel_word")},
     "workers": WHOLE,
     # Of report.
     "runs": list_of(PLACE, least=0),
@@ -192,7 +218,7 @@ SETTINGS: dict[str, Kind] = {
 _DETR: dict[str, Kind] = {
     "hidden": SIZE,
     "heads": COUNT,
-    "layers": SIZE,
+    "layers": LAYERS,
     "feed_forward": SIZE,
     "queries": SIZE,
     "dropout": RATE,
@@ -201,14 +227,18 @@ _DETR: dict[str, Kind] = {
     "max_windows": or_null(COUNT),
 }
 _OF_MODEL = {"name": NAME, "interval": POSITIVE, "model": PLACE, "prompt": or_null(TEXT)}
+_ASKED = {"name": NAME, "prompt": TEXT, "answers": PLACE, "retry_failed": FLAG}
 _CAPTIONED = {"root": PLACE, "files": NAMES, "duration_key": NAME}
 _DIVIDED = {"part": one_of("train", "val"), "size": PART, "seed": SEED}
 _STORED = {"dim": SIZE}
+_NETWORK = {"weights": PLACE, "source": TEXT, "device": NAME, "precision": one_of("float32", "bfloat16")}
 _SAVED = {"filename": NAME, "monitor": NAME, "mode": one_of("max", "min")}
 
 _TWO_SHARES = Kind(
     "two numbers from 0 to 1", Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=2, max_length=2)]
 )
+
+_POOLING = one_of("mean", "best")
 
 PARTS: dict[str, dict[str, Kind]] = {
     "lightning.Trainer": {
@@ -282,6 +312,7 @@ PARTS: dict[str, dict[str, Kind]] = {
         "highlight_end": one_of("paper", "published"),
         "ranking_iou": _TWO_SHARES,
         "most_overlap": SHARE,
+        "choice": one_of("probability", "expected_iou"),
         "supervise": one_of("fused", "video", "both"),
         "paragraph_highlight": FLAG,
         "candidate_iou": _TWO_SHARES,
@@ -290,6 +321,17 @@ PARTS: dict[str, dict[str, Kind]] = {
         "begin_alike": FLAG,
         "guide_kernel": Kind("an odd whole number, 1 or more", Annotated[int, Field(ge=1), AfterValidator(_odd)]),
         "ranking": FLAG,
+    },
+    "src.models.proposals.predictor.SegmentSettings": {
+        **dict.fromkeys(("hidden", "width"), SIZE),
+        "layers": Kind("a whole number from 0 to 64", Annotated[int, Field(ge=0, le=64)]),
+        "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(_odd)]),
+        "flank": COUNT,
+        "dropout": RATE,
+        "query_alone": SHARE,
+        "sharpness": POSITIVE,
+        "most_overlap": SHARE,
+        "choice": one_of("probability", "expected_iou"),
     },
     "src.models.detr.qd_detr.QDDETRSettings": _DETR,
     "src.models.detr.moment_detr.MomentDETRSettings": _DETR,
@@ -302,7 +344,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     "src.models.mergers.Add": {},
     "src.models.mergers.VideoOnly": {},
     "src.models.mergers.NarrativeOnly": {},
-    "src.models.match.CosineMatch": {},
+    "src.models.match.CosineMatch": {"rewordings": _POOLING},
     "src.models.method.Method": {},
     "src.models.paragraph.ParagraphQuery": {"alpha": WEIGHT},
     "src.metrics.recall.Recall": {"tops": list_of(COUNT), "least_ious": list_of(SHARE), "strict": FLAG},
@@ -323,12 +365,14 @@ PARTS: dict[str, dict[str, Kind]] = {
         "model": PLACE,
         "sentence": one_of("mean", "pooler"),
         "normalize": FLAG,
+        "normalize_words": FLAG,
         "max_tokens": or_null(COUNT),
         "batch_size": COUNT,
         "device": NAME,
     },
     "src.data.layouts.NpyFolder": {"folder": PLACE, **_STORED},
     "src.data.layouts.NpzFolder": {"folder": PLACE, **_STORED},
+    "src.data.layouts.TextFolders": {"folder": PLACE, **_STORED},
     "src.data.layouts.Hdf5": {"file": PLACE, "dataset": NAME, **_STORED},
     "src.data.layouts.Streams": {"normalize": FLAG},
     "src.features.computed.Computed": {
@@ -339,6 +383,29 @@ PARTS: dict[str, dict[str, Kind]] = {
         "reader": one_of("decord", "pyav"),
         "longest": COUNT,
         "ids": one_of("name", "path"),
+        "take": one_of("nearest", "fps"),
+        "patience": POSITIVE,
+        "workers": COUNT,
+        "parts": PLACE,
+    },
+    "src.features.computed.ComputedStreams": {"normalize": FLAG},
+    "src.videos.frames.Crop": {
+        "shorter": COUNT,
+        "side": COUNT,
+        "scaling": one_of("bilinear", "bicubic"),
+        "offset": one_of("round", "cut"),
+    },
+    "src.features.networks.extractors.I3DExtractor": {
+        **_NETWORK,
+        "frames": Kind("a whole number, 16 or more", Annotated[int, Field(ge=16, lt=2**31)]),
+        "trained_on": one_of("charades", "kinetics"),
+    },
+    "src.features.networks.extractors.VGGExtractor": _NETWORK,
+    "src.features.networks.extractors.C3DExtractor": {**_NETWORK, "projection": or_null(PLACE), "dim": SIZE},
+    "src.features.networks.extractors.SlowFastExtractor": {
+        **_NETWORK,
+        "seconds": COUNT,
+        "sampling": one_of("released", "even"),
     },
     "src.features.huggingface.HuggingFaceVision": {"model": PLACE, "frames": COUNT, "device": NAME},
     "src.features.pixels.Pixels": {
@@ -382,10 +449,64 @@ PARTS: dict[str, dict[str, Kind]] = {
         "folds": Kind("a whole number, 2 or more", Annotated[int, Field(ge=2)]),
         "seed": SEED,
     },
+    "src.data.annotations.parts.Within": {},
     "src.data.annotations.parts.Without": {},
     "src.baselines.prior.Prior": {"seed": SEED},
-    "src.baselines.similarity.Similarity": {"constants": list_of(_float("a number"))},
+    "src.baselines.similarity.Similarity": {"constants": list_of(_NUMBER), "rewordings": _POOLING},
     "src.baselines.whole_video.WholeVideo": {},
+    "src.baselines.vtg_gpt.VtgGpt": {"least": COUNT, "gap": COUNT, "most_overlap": SHARE},
+    "src.language.endpoint.EndpointModel": {
+        "url": NAME,
+        "model": NAME,
+        "key": NAME,
+        "requests": COUNT,
+        "timeout": POSITIVE,
+        "attempts": COUNT,
+        "backoff": WEIGHT,
+        "generation.max_tokens": COUNT,
+        "generation.temperature": WEIGHT,
+    },
+    "src.language.huggingface.HuggingFaceModel": {
+        "model": PLACE,
+        "dtype": DTYPE,
+        "device_map": NAME,
+        "sees": FLAG,
+        "generation.max_new_tokens": COUNT,
+        "generation.do_sample": FLAG,
+    },
+    "src.rewording.imported.ImportedReworder": {"name": NAME, "file": PLACE},
+    "src.rewording.asked.ModelReworder": {"name": NAME, "prompt": TEXT, "count": COUNT},
+    "src.baselines.asked.NarrativesAsked": {**_ASKED, "most": COUNT},
+    "src.baselines.asked.VideoAsked": {
+        **_ASKED,
+        "videos": PLACE,
+        "frames": COUNT,
+        "reader": one_of("decord", "pyav"),
+        "longest": COUNT,
+    },
+    "src.retrieval.exact.ExactIndex": {},
+    "src.retrieval.lance.LanceIndex": {
+        "place": or_null(PLACE),
+        "storage.*": TEXT,
+        "rows": COUNT,
+        "probes": COUNT,
+        "least": COUNT,
+    },
+    "src.retrieval.run.Run": {"folder": PLACE, "videos": COUNT, "moments": COUNT, "device": NAME},
+    "src.retrieval.segments.Segments": {
+        "network": PLACE,
+        "windows": COUNT,
+        "moments": COUNT,
+        "weight": WEIGHT,
+        "device": NAME,
+    },
+    "src.retrieval.similarity.Similarity": {
+        "lowered": _NUMBER,
+        "runs": COUNT,
+        "candidates": COUNT,
+        "window.*": _NUMBER,
+        "run.*": _NUMBER,
+    },
 }
 """By the `_target_` of a part, and within it as above. What is no part of ours has settings of its own, unchecked."""
 

@@ -14,24 +14,39 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.build import Parts
 from src.narrators.build import build_narrator
+from src.rewording.build import build_reworder
 from src.runs.trust import conf_folders, require_known
 from src.settings import leaves, require_valid
 from tests.compose import CONF
 
 GROUPS = sorted(place.name for place in CONF.iterdir() if place.is_dir())
-COMMANDS = sorted(file.stem for file in CONF.glob("*.yaml") if file.stem not in ("stored_features", "own_data"))
+COMMANDS = sorted(
+    file.stem
+    for file in CONF.glob("*.yaml")
+    if file.stem not in ("own_data", "similarity_ranker") and not file.stem.endswith("_features")
+)
 # What a choice leaves to the user.
 LEFT = {
     "features": ["collection=a", "videos=b"],
     "narrator=endpoint": ["narrator.name=a", "narrator.model=b", "narrator.url=http://localhost"],
     "narrator=hf": ["narrator.name=a", "narrator.model=b"],
     "narrator=imported": ["narrator.name=a", "narrator.captions=b"],
+    "model=run": ["model.ranker.folder=a"],
     "features=npy": ["features.name=a", "features.dim=3"],
     "features=hf": ["features.name=a", "features.model=b", "features.dim=3"],
+    "reworder=endpoint": ["reworder.name=a", "reworder.model.model=b", "reworder.model.url=http://localhost"],
+    "reworder=hf": ["reworder.name=a", "reworder.model.model=b"],
+    "reworder=imported": ["reworder.name=a", "reworder.file=b"],
+    "baseline=llm": ["baseline.name=a", "baseline.model.model=b", "baseline.model.url=http://localhost"],
+    "baseline=video_llm": [
+        *("baseline.name=a", "baseline.videos=c", "baseline.model.model=b", "baseline.model.url=http://localhost")
+    ],
     "text=hf": ["text.name=a", "text.encoder.model=b", "text.dim=3"],
 }
 # Of train's config these only add to what is there.
 ADDED = ("experiment", "recipe", "sweep")
+# Of which command a group is that training has not.
+COMMAND_OF = {"baseline": "evaluate", "index": "search", "model": "search"}
 # These name what another package brings.
 LAUNCHERS = [f"hydra/launcher={file.stem}" for file in sorted((CONF / "hydra" / "launcher").glob("*.yaml"))]
 
@@ -54,7 +69,7 @@ def composed(config: str, *overrides: str) -> DictConfig:
 
 def of_choice(choice: str) -> DictConfig:
     group = choice.removeprefix("+").split("=")[0]
-    cfg = composed("evaluate" if group == "baseline" else "train", choice, *LEFT.get(choice, []))
+    cfg = composed(COMMAND_OF.get(group, "train"), choice, *LEFT.get(choice, []))
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
     return cfg
@@ -98,6 +113,7 @@ BUILD: dict[str, Callable[[DictConfig], Any]] = {
     "narrator": lambda cfg: build_narrator(cfg.narrator),
     "optimizer": build_experiment,
     "recipe": build_experiment,
+    "reworder": lambda cfg: "_target_" not in cfg.reworder or build_reworder(cfg.reworder),
     "scheduler": build_experiment,
     "text": lambda cfg: Parts(cfg).encoder,
     "trainer": build_trainer,
@@ -120,7 +136,8 @@ def test_a_choice_is_built_and_may_come_from_a_checkpoint(choice: str, monkeypat
     require_valid(resolved)
     undeclared = {key for key, value, kind in leaves(resolved) if kind is None and value not in ({}, None)}
     assert not undeclared, "declare them in src/settings.py"
-    for form in (OmegaConf.to_container(cfg, resolve=False), resolved):
+    of_search = COMMAND_OF.get(choice.split("=")[0]) == "search"  # which no checkpoint holds
+    for form in () if of_search else (OmegaConf.to_container(cfg, resolve=False), resolved):
         require_known(form, choice, conf_folders())
     BUILD.get(choice.removeprefix("+").split("=")[0], lambda cfg: None)(cfg)
 

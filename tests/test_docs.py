@@ -13,7 +13,9 @@ from tests.compose import compose
 
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), *(PROJECT / "experiments").rglob("*.md")]
-COMMAND = re.compile(r"python -m src\.(train|prepare|evaluate|narrate|report|wandb_view) ((?:\\\n|[^`\n])*)")
+COMMAND = re.compile(
+    r"python -m src\.(train|prepare|evaluate|narrate|features|reword|search|app|report|wandb_view) ((?:\\\n|[^`\n])*)"
+)
 
 
 def commands() -> list[tuple[str, str]]:

@@ -13,32 +13,38 @@ PROJECT = Path(__file__).parents[1]
 # From the ground up: a room, and the rooms above it in this table that it may import.
 MAY_IMPORT: dict[str, str] = {
     "errors": "",
+    "ending": "",
     "places": "",
     "moments": "",
     "tables": "",
     "progress": "",
     "hub": "",
     "files": "errors",
+    "growing": "errors files",
     "arguments": "errors",
     "settings": "errors",
     "help": "errors places settings",
     "text": "errors hub files progress",
     "videos": "errors files",
     "data": "errors moments tables progress files text",
-    "features": "errors hub files videos",
+    "features": "errors hub files progress videos data",
     "metrics": "moments tables data",
     "models": "errors moments data metrics",
-    "narrators": "errors hub tables progress files text videos data",
-    "runs": "errors places moments progress files arguments data models",
+    "language": "errors videos",
+    "narrators": "errors hub tables progress files growing text videos data language",
+    "rewording": "errors progress files data language",
+    "runs": "errors ending places moments progress files arguments data models",
     "build": "errors places files arguments text data metrics models",
     "training": "errors progress metrics models runs",
-    "baselines": "errors moments data runs",
-    "retrieval": "errors places moments settings videos data features narrators runs build",
+    "baselines": "errors moments growing progress videos data language runs",
+    "retrieval": "errors places moments files arguments settings text videos data features narrators runs build "
+    "baselines",
+    "app": "errors files videos retrieval",
     "reporting": "errors places tables progress files videos data runs",
     "playroom": "errors progress videos narrators",
-    "command": "errors places files arguments settings help runs",
-    "commands": "errors places progress files videos data features metrics models narrators runs build training "
-    "baselines retrieval reporting playroom",
+    "command": "errors ending places files arguments settings help runs",
+    "commands": "errors places tables progress files growing videos data features metrics models language narrators "
+    "rewording runs build training baselines retrieval app reporting playroom",
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import gaussian_kde
 
-from src.baselines.baseline import Question
+from src.baselines.baseline import Question, Reads
 from src.errors import UserError
 from src.runs.predictions import Prediction
 
@@ -24,7 +24,7 @@ class Prior:
         seed: The seed of the draws.
     """
 
-    reads_narratives: ClassVar[bool] = False
+    reads: ClassVar[Reads] = "moments"
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

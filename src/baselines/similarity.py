@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import torch
 
-from src.baselines.baseline import Question
+from src.baselines.baseline import Question, Reads
+from src.data.similarity import Pooling, pooled, standardised
 from src.moments import iou, snippets_to_seconds
 from src.runs.predictions import Prediction, Scored
 
@@ -21,12 +22,14 @@ class Similarity:
     Args:
         constants: The numbers by which similarities may be lowered; the one with the highest mIoU on the training split
             is taken.
+        rewordings: The similarity of a query that has rewordings: the `mean` of theirs and its own, or the `best`.
     """
 
-    reads_narratives: ClassVar[bool] = True
+    reads: ClassVar[Reads] = "similarities"
 
-    def __init__(self, constants: Sequence[float]) -> None:
+    def __init__(self, constants: Sequence[float], rewordings: Pooling) -> None:
         self.constants = constants
+        self.rewordings = rewordings
         self.constant = constants[0]
 
     def fit(self, questions: Sequence[Question]) -> None:
@@ -48,8 +51,10 @@ class Similarity:
         return float(torch.stack(best).mean())
 
     def _windows(self, question: Question, constant: float, top: int) -> list[Scored]:
-        assert question.match is not None
-        gains = (question.match - constant).tolist()
+        assert question.cosines is not None
+        every = torch.ones(1, len(question.cosines), dtype=torch.bool)
+        similarity = pooled(question.cosines[None], every, self.rewordings)
+        gains = (standardised(similarity, torch.ones_like(similarity, dtype=torch.bool))[0] - constant).tolist()
         windows = []
         for first, last, total in best_runs(gains, top):
             start, end = snippets_to_seconds(torch.tensor([first, last]), len(gains), question.moment.duration).tolist()

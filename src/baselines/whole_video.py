@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from src.baselines.baseline import Question
+from src.baselines.baseline import Question, Reads
 from src.runs.predictions import Prediction
 
 
 class WholeVideo:
     """Knows nothing and looks at nothing."""
 
-    reads_narratives: ClassVar[bool] = False
+    reads: ClassVar[Reads] = "moments"
 
     def fit(self, questions: Sequence[Question]) -> None:
         """There is nothing to take."""

@@ -12,8 +12,10 @@ from src.baselines.baseline import Baseline, Question
 from src.build import Parts
 from src.data.batch import GroundTruth
 from src.data.datamodule import MomentDataset
-from src.data.records import Moment
-from src.data.similarity import standardised_cosine
+from src.data.narratives import read_narratives
+from src.data.records import Moment, Narratives
+from src.data.similarity import query_cosines
+from src.data.store import listing
 from src.errors import UserError
 from src.metrics.split import SplitMetrics
 from src.metrics.table import table
@@ -22,7 +24,8 @@ from src.retrieval import Retriever
 from src.runs.configuration import configuration
 from src.runs.folder import RunFolder
 from src.runs.predictions import Prediction, read_predictions, require_all_or_no_saliency, to_ranked, write_predictions
-from src.runs.provenance import annotations, data_read
+from src.runs.processes import Processes
+from src.runs.provenance import annotation_digests, data_read
 from src.training import build_trainer, test
 
 _BATCH = 64
@@ -57,7 +60,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]
             write_predictions(run.path / "predictions" / f"{split}.jsonl", predictions, moments, split)
             scores = score(moments, predictions, parts.metrics(split, moments))
             values |= {f"test/{name}": value for name, value in scores.items()}
-            digests |= annotations({split: moments})
+            digests |= annotation_digests({split: moments})
         run.read({"annotations": digests})
         run.metrics(values)
     show(table(values))
@@ -84,11 +87,15 @@ def _test_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, flo
     parts = retriever.parts
     if cfg.split is not None:
         _require_answered(parts, cfg.split)
-    with RunFolder(Path(cfg.folder), parts.cfg) as run:
+    folder = Path(cfg.folder)
+    processes = Processes(folder, lambda: "the same command begins anew")
+    with RunFolder(folder, parts.cfg) as run, processes.together(run.failed):
         data = parts.data([cfg.split] if cfg.split else None)
         run.read(data_read(data))
         model = parts.model(data, configuration(parts.cfg))
-        values = test(build_trainer(parts.cfg), model, data, checkpoint=None)
+        trainer = build_trainer(parts.cfg, processes)
+        data.require_shared(trainer.world_size, tests=True, fitted=False)
+        values = test(trainer, model, data, checkpoint=None)
         run.metrics(values)
     return values
 
@@ -118,20 +125,36 @@ def _of_baseline(parts: Parts) -> Answers:
     cfg = parts.cfg
     baseline: Baseline = instantiate(cfg.baseline)
     splits = [cfg.split] if cfg.split else list(cfg.data.tests)
-    if baseline.reads_narratives:
-        yield from _of_narratives(baseline, parts, splits)
+    if baseline.reads == "similarities":
+        yield from _of_similarities(baseline, parts, splits)
         return
+    told = _narratives(parts, splits) if baseline.reads == "narratives" else {}
     baseline.fit(_unseen(parts.moments(cfg.data.train)))
     for split in splits:
         moments = parts.moments(split)
-        yield split, moments, baseline.predict(_unseen(moments), cfg.top)
+        questions = [Question(moment, told=told.get(moment.video)) for moment in moments]
+        yield split, moments, baseline.predict(questions, cfg.top)
+
+
+def _narratives(parts: Parts, splits: Sequence[str]) -> dict[str, Narratives]:
+    """The narratives of the videos of some splits.
+
+    Raises:
+        UserError: there are none, or not of each video.
+    """
+    videos = {moment.video for split in splits for moment in parts.moments(split)}
+    file = parts.places.narratives
+    told = {each.video: each for each in read_narratives(file) if each.video in videos}
+    if lacking := sorted(videos - told.keys()):
+        raise UserError(f"{file} has no narratives of {len(lacking)} of {len(videos)} videos ({listing(lacking)})")
+    return told
 
 
 def _unseen(moments: Iterable[Moment]) -> list[Question]:
-    return [Question(moment, None) for moment in moments]
+    return [Question(moment) for moment in moments]
 
 
-def _of_narratives(baseline: Baseline, parts: Parts, splits: Sequence[str]) -> Answers:
+def _of_similarities(baseline: Baseline, parts: Parts, splits: Sequence[str]) -> Answers:
     if not parts.uses_narratives:
         raise UserError("this baseline reads narratives, and the configuration has none: merger=narrative_only, say")
     data = parts.data(splits)
@@ -143,11 +166,10 @@ def _of_narratives(baseline: Baseline, parts: Parts, splits: Sequence[str]) -> A
 
 
 def _matched(dataset: MomentDataset) -> Iterator[Question]:
-    """Each sample with its narratives' similarity to the query."""
+    """Each sample with its narratives' similarities to the query and its rewordings."""
     for start in range(0, len(dataset), _BATCH):
         batch = dataset[list(range(start, min(start + _BATCH, len(dataset))))]
-        inputs = batch.inputs
-        assert inputs.narrative is not None
-        match = standardised_cosine(inputs.narrative, inputs.snippet_mask, inputs.query, inputs.query_mask)
-        for moment, row, mask in zip(batch.truth.moments, match, inputs.snippet_mask, strict=True):
-            yield Question(moment, row[mask])
+        cosines, present = query_cosines(batch.inputs)
+        rows = zip(batch.truth.moments, cosines, present, batch.inputs.snippet_mask, strict=True)
+        for moment, similarity, sentences, mask in rows:
+            yield Question(moment, similarity[sentences][:, mask])

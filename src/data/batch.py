@@ -14,7 +14,7 @@ from src.data.records import Moment
 
 
 class Sample(NamedTuple):
-    """A sentence about a video, with the features of both. L snippets, Q words."""
+    """A sentence about a video, with the features of both. L snippets, Q words, R rewordings."""
 
     sentence: str
     duration: float  # of the video, seconds
@@ -23,6 +23,7 @@ class Sample(NamedTuple):
     length: int  # L
     query: Tensor  # (Q, D_t)
     unknown: Tensor  # (Q,) bool: words that the vector table does not hold
+    rewordings: Tensor | None = None  # (R, D_t), the query in other words; None where there are none
 
 
 class Labelled(NamedTuple):
@@ -53,7 +54,9 @@ class _Tensors:
 
 @dataclass
 class Inputs(_Tensors):
-    """All that a forward pass and decoding need: B queries, L snippets, Q words. A mask is True where valid.
+    """All that a forward pass and decoding need: B queries, L snippets, Q words, R rewordings.
+
+    A mask is True where valid.
 
     There are inputs without ground truth: a query that somebody types.
     """
@@ -66,6 +69,8 @@ class Inputs(_Tensors):
     unknown: Tensor  # (B, Q) bool
     sentences: list[str]  # the queries as text, for networks that read letters or parts of speech
     duration: Tensor  # (B,) seconds
+    rewordings: Tensor | None = None  # (B, R, D_t); None where no query has any
+    reworded: Tensor | None = None  # (B, R), the mask of `rewordings`
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -134,6 +139,8 @@ def collate_inputs(samples: Sequence[Sample]) -> Inputs:
     """Pad samples to inputs. Padding is zero, and its mask False."""
     videos = [sample.video for sample in samples if sample.video is not None]
     narratives = [sample.narrative for sample in samples if sample.narrative is not None]
+    rewordings = [sample.rewordings if sample.rewordings is not None else sample.query[:0] for sample in samples]
+    reworded = any(len(each) for each in rewordings)
     return Inputs(
         video=pad_sequence(videos, batch_first=True) if videos else None,
         narrative=pad_sequence(narratives, batch_first=True) if narratives else None,
@@ -143,6 +150,8 @@ def collate_inputs(samples: Sequence[Sample]) -> Inputs:
         unknown=pad_sequence([sample.unknown for sample in samples], batch_first=True),
         sentences=[sample.sentence for sample in samples],
         duration=torch.tensor([sample.duration for sample in samples]),
+        rewordings=pad_sequence(rewordings, batch_first=True) if reworded else None,
+        reworded=_mask([len(each) for each in rewordings]) if reworded else None,
     )
 
 

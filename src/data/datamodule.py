@@ -15,6 +15,7 @@ from src.data.loader import Loader
 from src.data.records import Moment, Window
 from src.data.sampler import BatchSampler
 from src.data.store import Store
+from src.errors import UserError
 from src.moments import align_narratives, seconds_to_snippets
 
 
@@ -24,6 +25,7 @@ class Stores(NamedTuple):
     query: Store  # words of each query sentence, with `unknown` flags
     video: Store | None  # snippets of each video
     narrative: Store | None  # sentences of each video, with their `times`
+    rewording: Store | None = None  # rewordings of query sentences, which some may lack
 
 
 class Snippets(NamedTuple):
@@ -95,8 +97,13 @@ class MomentDataset(Dataset[Batch]):
             length=length,
             query=words["features"].float(),
             unknown=words["unknown"],
+            rewordings=self._rewordings(moment),
         )
         return Labelled(sample, moment, seconds_to_snippets(window, length, moment.duration))
+
+    def _rewordings(self, moment: Moment) -> Tensor | None:
+        store = self.stores.rewording
+        return store[moment.query]["features"].float() if store is not None and moment.query in store else None
 
     def _narrative(self, moment: Moment, length: int) -> Tensor | None:
         if self.stores.narrative is None:
@@ -148,6 +155,22 @@ class MomentDataModule(lightning.LightningDataModule):
         self._position = {"epoch": 0, "batches": 0}
         for dataset in (self.train, self.val, *self.tests.values()):
             dataset.check()
+
+    def require_shared(self, processes: int, tests: bool, fitted: bool = True) -> None:
+        """Raise a UserError for a split of which not every process gets a query.
+
+        Args:
+            processes: How many share each split.
+            tests: Whether the test splits are used.
+            fitted: Whether the training and the validation split are.
+        """
+        used = {"training": self.train, "validation": self.val} if fitted else {}
+        for name, dataset in {**used, **(self.tests if tests else {})}.items():
+            if len(dataset) < processes:
+                raise UserError(
+                    f"the {name} split has {len(dataset)} queries, which {processes} processes cannot share: use fewer "
+                    "devices"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """How far training has come, for a checkpoint: the epoch, and its batches that are done."""

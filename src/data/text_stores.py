@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,11 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from src.data.narratives import missing_narratives, read_narratives
+from src.data.rewordings import missing_rewordings, read_rewordings
 from src.data.store import ROW, Columns, Store, listing, open_if_made_by, write_store
 from src.errors import UserError
 from src.progress import Progress
 from src.text.encoder import TextEncoder
 from src.text.words import WordVectors
+
+_log = logging.getLogger(__name__)
 
 
 def query_store(path: Path, encoder: TextEncoder, sentences: Iterable[str]) -> Store:
@@ -63,8 +67,7 @@ def narrative_store(path: Path, encoder: TextEncoder, file: Path, videos: Iterab
     """
     if missing := missing_narratives(file):
         raise UserError(missing[0])
-    with file.open("rb") as content:
-        made_by = {**encoder.identity, "narratives": hashlib.file_digest(content, "sha256").hexdigest()}
+    made_by = {**encoder.identity, "narratives": _digest(file)}
     wanted = set(videos)
     kept = open_if_made_by(path, made_by, ("times",))
     if kept is not None:
@@ -82,6 +85,46 @@ def narrative_store(path: Path, encoder: TextEncoder, file: Path, videos: Iterab
 
     write_store(path, rows(), made_by)
     return Store(path)
+
+
+def rewording_store(path: Path, encoder: TextEncoder, file: Path, sentences: Iterable[str]) -> Store:
+    """Sentence vectors of a rewordings file, by the sentence that was reworded: the column `features` (R, dim).
+
+    Args:
+        path: The store's file; kept if it was made of this very rewordings file with this encoder.
+        encoder: The encoder of the sentences.
+        file: The rewordings file.
+        sentences: The queries that should be among the reworded; it is said how many are not.
+
+    Raises:
+        UserError: No such file, a malformed line in it, or rewordings of none of `sentences`. The store is then left as
+            it was.
+    """
+    if missing := missing_rewordings(file):
+        raise UserError(missing[0])
+    made_by = {**encoder.identity, "rewordings": _digest(file)}
+    reworded = {each.query: each.rewordings for each in read_rewordings(file)}
+    wanted = set(sentences)
+    lacking = sorted(wanted - reworded.keys())
+    if len(lacking) == len(wanted):
+        raise UserError(
+            f"{file} rewords other queries, none of these {len(wanted)} ({listing(lacking)}): write theirs with "
+            "python -m src.reword and the same data and reworder"
+        )
+    if lacking:
+        _log.warning("%d of %d queries have no rewordings in %s: each is itself alone", len(lacking), len(wanted), file)
+    kept = open_if_made_by(path, made_by)
+    if kept is not None:
+        return kept
+    vectors = encoder.sentences([text for texts in reworded.values() for text in texts])
+    rows = ((query, {"features": np.stack(list(islice(vectors, len(texts))))}) for query, texts in reworded.items())
+    write_store(path, rows, made_by)
+    return Store(path)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 class _Texts:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from src.errors import UserError, reason
-from src.features.extractor import Frames
+from src.features.extractor import Extractor, Frames
 from src.files import digest
 from src.hub import hub
 
@@ -27,7 +27,7 @@ class _Model(NamedTuple):
     clip: int | None  # frames that a video encoder takes at once; None for an encoder of images
 
 
-class HuggingFaceVision:
+class HuggingFaceVision(Extractor):
     """An encoder of images gives the mean of its vectors of the snippet's frames: the vector that is compared with text
     where the model has one (CLIP, SigLIP), else its pooled output or the mean of its patches. An encoder of videos
     (whose configuration has `num_frames`) gives the mean of its patches over the snippet.
@@ -56,8 +56,8 @@ class HuggingFaceVision:
     def frames(self) -> int:
         return self._model.clip or self._frames
 
-    def __call__(self, snippets: Frames) -> NDArray[np.float32]:
-        return self._encoded(self._model, snippets)
+    def __call__(self, windows: Frames) -> NDArray[np.float32]:
+        return self._encoded(self._model, windows)
 
     @torch.inference_mode()
     def _encoded(self, model: _Model, snippets: Frames) -> NDArray[np.float32]:

@@ -5,19 +5,25 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from src.data.batch import Inputs
-from src.data.similarity import standardised_cosine
+from src.data.similarity import Pooling, standardised_cosine
 
 
 class CosineMatch(nn.Module):
-    """Adds the standardised cosine, through a linear layer, to embedded narratives. `dim` is d."""
+    """Adds the standardised cosine, through a linear layer, to embedded narratives.
 
-    def __init__(self, dim: int) -> None:
+    Args:
+        dim: d.
+        rewordings: The similarity of a query that has rewordings: the `mean` of theirs and its own, or the `best`.
+    """
+
+    def __init__(self, dim: int, rewordings: Pooling = "mean") -> None:
         super().__init__()
+        self.rewordings = rewordings
         self.embed = nn.Linear(1, dim)
 
-    def forward(self, narrative: Tensor, mask: Tensor, query: Tensor, query_mask: Tensor) -> Tensor:
-        """The vectors (B, L, d) to add; the arguments are those of `standardised_cosine`."""
-        return self.embed(standardised_cosine(narrative, mask, query, query_mask)[..., None])
+    def forward(self, inputs: Inputs) -> Tensor:
+        """The vectors (B, L, d) to add."""
+        return self.embed(standardised_cosine(inputs, self.rewordings)[..., None])
 
 
 class NarrativeEmbedding(nn.Module):
@@ -35,9 +41,8 @@ class NarrativeEmbedding(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """The narratives of `inputs`, (B, L, D_t), to (B, L, d)."""
-        narrative, mask = inputs.narrative, inputs.snippet_mask
-        assert narrative is not None
-        embedded = self.embedding(narrative, mask, inputs)
+        assert inputs.narrative is not None
+        embedded = self.embedding(inputs.narrative, inputs.snippet_mask, inputs)
         if self.match is None:
             return embedded
-        return embedded + self.match(narrative, mask, inputs.query, inputs.query_mask)
+        return embedded + self.match(inputs)

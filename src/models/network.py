@@ -12,7 +12,7 @@ from src.data.batch import Inputs
 from src.models.match import NarrativeEmbedding
 from src.models.mergers import Merger
 from src.models.paragraph import ParagraphQuery
-from src.models.predictor import Predictor, Streams
+from src.models.predictor import Predictor, Streams, embed_rewordings
 from src.moments import RankedMoments
 
 
@@ -60,7 +60,8 @@ class Network(nn.Module):
         narrative = self.embed_narrative(inputs) if self.embed_narrative is not None else None
         query = self.embed_query(inputs.query, query_mask, inputs)
         merged = self.merger(video, narrative, mask, query, query_mask)
-        output = self.predictor(Streams(merged, mask, query, query_mask, inputs, self.progress))
+        rewordings = embed_rewordings(self.embed_query, inputs)
+        output = self.predictor(Streams(merged, mask, query, query_mask, inputs, self.progress, rewordings))
         if self.paragraph is None:
             return output
         return self.predictor.fuse(output, self.paragraph(inputs, self.progress), self.paragraph.alpha)

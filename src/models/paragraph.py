@@ -9,7 +9,7 @@ from torch import nn
 from src.data.batch import Inputs
 from src.errors import UserError
 from src.models.match import NarrativeEmbedding
-from src.models.predictor import Predictor, Streams
+from src.models.predictor import Predictor, Streams, embed_rewordings
 
 
 class ParagraphQuery(nn.Module):
@@ -38,4 +38,6 @@ class ParagraphQuery(nn.Module):
         """What the sibling says of narratives (B, L, D_t) and query (B, Q, D_t)."""
         narrative = self.embed_narrative(inputs)
         query = self.embed_query(inputs.query, inputs.query_mask, inputs)
-        return self.network(Streams(narrative, inputs.snippet_mask, query, inputs.query_mask, inputs, progress))
+        rewordings = embed_rewordings(self.embed_query, inputs)
+        streams = Streams(narrative, inputs.snippet_mask, query, inputs.query_mask, inputs, progress, rewordings)
+        return self.network(streams)

@@ -25,6 +25,8 @@ class Streams:
         query: (B, Q, d), of which `query_mask` (B, Q) is valid.
         inputs: what they were made of, the sentences as text and the durations among it.
         progress: the share of training that is done, in [0, 1]; 1 for a network that is trained no more.
+        rewordings: (B, R, d), the query's rewordings embedded as its words are, of which `inputs.reworded` says which
+            there are; None where there are none.
     """
 
     video: Tensor
@@ -33,6 +35,14 @@ class Streams:
     query_mask: Tensor
     inputs: Inputs
     progress: float
+    rewordings: Tensor | None = None
+
+
+def embed_rewordings(embedding: nn.Module, inputs: Inputs) -> Tensor | None:
+    """The rewordings of `inputs`, (B, R, d), through the embedding of the query's words; None where there are none."""
+    if inputs.rewordings is None:
+        return None
+    return embedding(inputs.rewordings, inputs.reworded, inputs)
 
 
 class Predictor(nn.Module, ABC, Generic[Output]):

@@ -16,9 +16,9 @@ from torch import Tensor
 from src.errors import UserError
 from src.errors import reason as said
 from src.hub import hub
+from src.language.speech import has_reasoning
 from src.narrators.narrator import NarrationError
 from src.narrators.pipeline import FrameNarrator
-from src.narrators.speech import has_reasoning
 from src.videos.frames import Pixels
 
 Quantization = Literal["none", "8bit", "4bit"]

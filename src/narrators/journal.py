@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import logging
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,11 +13,10 @@ from typing import Any
 from src.data.narratives import read_narratives, to_line
 from src.errors import UserError
 from src.files import parse_json, read_lines
+from src.growing import append, cut_torn_line, differences, open_to_append
 from src.narrators.narrator import Failure, Outcome
 from src.narrators.sources import Source
 from src.videos.collection import Item
-
-_log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -45,16 +41,16 @@ class Journal:
         self.path = path
         self.failures_path = failures_file(path)
         self._paths = {video: file for video, file in items if file is not None}
-        self._lines = _open(path)
+        self._lines = open_to_append(path)
         try:
-            _repair(self._lines, path)
+            cut_torn_line(self._lines, path)
             self.done = _require_writer(path, writer)
-            self._failures = _open(self.failures_path)
-            _repair(self._failures, self.failures_path)
+            self._failures = open_to_append(self.failures_path)
+            cut_torn_line(self._failures, self.failures_path)
             if retry_failed:
                 self._failures.truncate(0)
-            self._sources = _open(sources_file(path))
-            _repair(self._sources, sources_file(path))
+            self._sources = open_to_append(sources_file(path))
+            cut_torn_line(self._sources, sources_file(path))
             known = read_sources(sources_file(path))
             changed = {video for video, file in self._paths.items() if video in known and not known[video].is_at(file)}
             _refuse_changed(changed & self.done, path, self._paths)
@@ -72,12 +68,12 @@ class Journal:
         """
         file = self._paths.get(outcome.video)
         if file is not None and (source := Source.of(file)) is not None:
-            _append(self._sources, {"video": outcome.video, **source._asdict()})
+            append(self._sources, {"video": outcome.video, **source._asdict()})
         if isinstance(outcome, Failure):
-            _append(self._failures, {"video": outcome.video, "reason": outcome.reason})
+            append(self._failures, {"video": outcome.video, "reason": outcome.reason})
             self.failed[outcome.video] = outcome.reason
         else:
-            _append(self._lines, to_line(outcome))
+            append(self._lines, to_line(outcome))
             self.done.add(outcome.video)
 
     def close(self) -> None:
@@ -100,7 +96,7 @@ def alone(path: Path) -> Iterator[None]:
         UserError: A run has it open.
     """
     there = path.is_file()
-    file = _open(path)
+    file = open_to_append(path)
     try:
         yield
     finally:
@@ -161,55 +157,6 @@ def _refuse_changed(changed: Collection[str], path: Path, files: Mapping[str, Pa
         )
 
 
-def differences(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """What two writers differ in, for a message."""
-    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
-    return ", ".join(f"{key} {one.get(key)!r} and {other.get(key)!r}" for key in keys)
-
-
-def _open(path: Path) -> FileIO:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # What could not be written must not be tried again when the file is closed.
-        file = path.open("ab", buffering=0)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}): give another place with output=FILE") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UserError(f"another run is writing {path}: wait for it, or give output=FILE or shard=i/n") from None
-    except OSError as error:
-        _log.warning("%s cannot be locked (%s): see to it that no other run writes it", path, error.strerror)
-    if not path.is_file() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-        file.close()
-        return _open(path)  # another file took its place in between
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)  # the file's name too must outlive a power cut
-    os.close(folder)
-    return file
-
-
-def _repair(file: FileIO, path: Path) -> None:
-    size = path.stat().st_size
-    whole = _end_of_last_line(path, size)
-    if whole < size:
-        file.truncate(whole)
-        os.fsync(file.fileno())
-        _log.warning("%s: its last line was torn (%d bytes): cut off, that video is done again", path, size - whole)
-
-
-def _end_of_last_line(path: Path, size: int) -> int:
-    block = 2**16
-    with path.open("rb") as file:
-        for start in range(max(size - block, 0), -block, -block):
-            file.seek(max(start, 0))
-            found = file.read(block).rfind(b"\n")
-            if found >= 0:
-                return max(start, 0) + found + 1
-    return 0
-
-
 def _require_writer(path: Path, writer: dict[str, Any]) -> set[str]:
     """The videos of the file, all by `writer`."""
     # As a file would give it back: a tuple is a list there.
@@ -223,16 +170,3 @@ def _require_writer(path: Path, writer: dict[str, Any]) -> set[str]:
             )
         done.add(narratives.video)
     return done
-
-
-def _append(file: FileIO, line: str | dict[str, Any]) -> None:
-    text = line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) + "\n"
-    rest = memoryview(text.encode())
-    try:
-        while rest:
-            rest = rest[file.write(rest) :]
-        os.fsync(file.fileno())
-    except OSError as error:
-        raise UserError(
-            f"{file.name!s} cannot be written ({error.strerror}): what was done is kept; make room and run this again"
-        ) from error

@@ -42,16 +42,25 @@ class HuggingFaceText:
         max_tokens: The most tokens of a text, whose rest is cut; None for as many as the model takes.
         batch_size: The texts encoded at a time.
         device: The device of the model, such as `cuda`; `auto` for a GPU where there is one.
+        normalize_words: Whether each token's vector x becomes x / (‖x‖ + 1e-5), as QD-DETR does.
     """
 
     def __init__(
-        self, model: str, sentence: Sentence, normalize: bool, max_tokens: int | None, batch_size: int, device: str
+        self,
+        model: str,
+        sentence: Sentence,
+        normalize: bool,
+        max_tokens: int | None,
+        batch_size: int,
+        device: str,
+        normalize_words: bool = False,
     ) -> None:
         if sentence not in ("mean", "pooler"):
             raise UserError(f"text.encoder.sentence is {sentence!r}: give mean or pooler")
         self.model = model
         self.sentence = sentence
         self.normalize = normalize
+        self.normalize_words = normalize_words
         self.max_tokens = max_tokens
         self.batch_size = batch_size
         self._full = 0
@@ -66,6 +75,7 @@ class HuggingFaceText:
             "sentence": self.sentence,
             "normalize": self.normalize,
             "max_tokens": self.max_tokens,
+            **({"normalize_words": True} if self.normalize_words else {}),
         }
 
     def missing(self) -> list[str]:
@@ -107,6 +117,8 @@ class HuggingFaceText:
 
     def _tokens(self, texts: list[str]) -> list[NDArray[np.float32]]:
         states, mask, _ = self._run(texts)
+        if self.normalize_words:
+            states = states / (states.norm(dim=-1, keepdim=True) + 1e-5)
         # Not a slice: the tokenizer may pad on the left.
         return [row[valid] for row, valid in zip(states.cpu().numpy(), mask.cpu().numpy(), strict=True)]
 

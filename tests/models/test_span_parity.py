@@ -13,8 +13,8 @@ from torch import Tensor
 from src.data.batch import GroundTruth, Inputs
 from src.data.records import Moment
 from src.models.predictor import Streams
+from src.models.proposals.decode import best_spans
 from src.models.span import losses
-from src.models.span.decode import best_spans
 from src.models.span.predictor import Embedding, SpanOutput, SpanSettings
 from tests.models.published import convert, is_predictor, ours
 

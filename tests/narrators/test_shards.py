@@ -15,9 +15,10 @@ from src.data.records import Narratives
 from src.errors import UserError
 from src.narrators.journal import Journal, failures_file, read_failures
 from src.narrators.narrator import Failure
-from src.narrators.shards import Shard, merge, parse_shard
+from src.narrators.shards import merge
 from src.places import Places
 from src.videos.collection import Item
+from src.videos.shards import Shard, parse_shard
 from tests.compose import compose
 
 WRITER: dict[str, Any] = {"narrator": "tiny", "model": "m", "prompt": "Describe."}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,9 +12,10 @@ from src.data.batch import GroundTruth, Inputs
 from src.models.dropout import Dropout
 from src.models.position import sine_code
 from src.models.predictor import Predictor, Stream, Streams
+from src.models.probabilities import log_softmax, mixed
+from src.models.proposals.decode import Choice, best_spans
 from src.models.span import losses
 from src.models.span.boundary import SpanBranch
-from src.models.span.decode import best_spans
 from src.models.span.encoder import Encoder
 from src.models.span.fusion import SIMILARITIES, Fusion
 from src.models.span.ranking import Ranking, RankingBranch
@@ -87,6 +87,7 @@ class SpanSettings:
         position: Code of the places of snippets and words: `sine`, or `none`.
         begin_alike: Whether layers of one kind start with the same weights, as EMB was published.
         guide_kernel: Snippets that the convolution of Eq. 7 looks at; odd.
+        choice: What moments are ranked by: how probable each is, or the IoU to be expected of it.
     """
 
     hidden: int
@@ -107,6 +108,7 @@ class SpanSettings:
     position: Literal["sine", "none"] = "sine"
     begin_alike: bool = True
     guide_kernel: int = 7
+    choice: Choice = "probability"
 
     def build(self) -> SpanPredictor:
         return SpanPredictor(self)
@@ -161,7 +163,7 @@ class SpanPredictor(Predictor[SpanOutput]):
         snippets, words = self.encoder(video, video_mask, query, query_mask)
         fused = self.fusion(snippets.encoded, video_mask, words.encoded, query_mask)
         highlight, start, end = self.span(fused, video_mask)
-        boundaries = Boundaries(_log_softmax(start, video_mask), _log_softmax(end, video_mask))
+        boundaries = Boundaries(log_softmax(start, video_mask), log_softmax(end, video_mask))
         ranking = None
         if self.ranking is not None and self.training:
             ranking = self.ranking(snippets, video_mask, words.explored, query_mask)
@@ -173,7 +175,7 @@ class SpanPredictor(Predictor[SpanOutput]):
 
     def fuse(self, video: SpanOutput, paragraph: SpanOutput, alpha: float) -> SpanOutput:
         mask, one, other = video.mask, video.boundaries, paragraph.boundaries
-        fused = Boundaries(_fuse(one.start, other.start, mask, alpha), _fuse(one.end, other.end, mask, alpha))
+        fused = Boundaries(mixed(one.start, other.start, mask, alpha), mixed(one.end, other.end, mask, alpha))
         supervised = {"fused": (fused,), "video": video.supervised, "both": (fused, *video.supervised)}
         highlights = video.highlights + paragraph.highlights if self.settings.paragraph_highlight else video.highlights
         return SpanOutput(fused, supervised[self.settings.supervise], highlights, mask, video.ranking)
@@ -198,23 +200,11 @@ class SpanPredictor(Predictor[SpanOutput]):
 
     def decode(self, output: SpanOutput, inputs: Inputs, top: int) -> RankedMoments:
         boundaries = output.boundaries
-        spans, scores = best_spans(boundaries.start, boundaries.end, top, self.settings.most_overlap)
+        spans, scores = best_spans(
+            boundaries.start, boundaries.end, top, self.settings.most_overlap, self.settings.choice
+        )
         windows = snippets_to_seconds(spans, inputs.length[:, None], inputs.duration[:, None])
         return RankedMoments.of(windows, scores, inputs.length)
-
-
-def _fuse(video: Tensor, paragraph: Tensor, mask: Tensor, alpha: float) -> Tensor:
-    """p = (p_v + α p_c) / (1 + α) of log-probabilities (B, L): Eq. 14, scaled to sum to one, which changes neither
-    gradient nor ranking."""
-    # At padding both are −inf, where the gradient of logaddexp is not a number.
-    video, paragraph = video.masked_fill(~mask, 0.0), paragraph.masked_fill(~mask, 0.0)
-    weight = math.log(alpha) if alpha else -math.inf
-    scores = torch.logaddexp(video, paragraph + weight) - math.log1p(alpha)
-    return scores.masked_fill(~mask, -torch.inf)
-
-
-def _log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
-    return logits.masked_fill(~mask, -torch.inf).log_softmax(dim=1)
 
 
 def _xavier(module: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:

@@ -1,10 +1,10 @@
-"""What a model says of a frame, out of all that it writes: no reasoning, no markers, no invisible characters."""
+"""What a model says, out of all that it writes: no reasoning, no markers, no invisible characters."""
 
 from __future__ import annotations
 
 import re
 
-from src.narrators.narrator import NarrationError
+from src.language.model import NoAnswerError
 
 # How models mark what they think before they answer.
 _TAGS = r"(?:seed:)?(?:think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad)"
@@ -24,17 +24,17 @@ def has_reasoning(text: str) -> bool:
 
 
 def spoken(text: str) -> str:
-    """The caption in what a model wrote, on one line; empty where it says nothing.
+    """The answer in what a model wrote, on one line; empty where it says nothing.
 
     Raises:
-        NarrationError: The answer ends before the reasoning does.
+        NoAnswerError: The answer ends before the reasoning does.
     """
     # A chat template may hold the mark where the reasoning begins: what comes before its end is none of the answer.
     answer = _END.split(text)[-1]
     said, *thought = _BEGIN.split(answer, maxsplit=1)
     if thought and not said.strip():
-        raise NarrationError(
-            "the answer ends before the model's reasoning does: allow it more tokens (narrator.generation), or let it "
+        raise NoAnswerError(
+            "the answer ends before the model's reasoning does: allow it more tokens (generation), or let it "
             "reason less"
         )
     marked = _ANSWER.findall(said)

@@ -1,0 +1,1 @@
+"""Language models, local or behind a server, asked with text and pictures."""

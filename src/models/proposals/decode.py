@@ -1,0 +1,76 @@
+"""From probabilities of segments to ranked ones."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from src.models.proposals.segments import Segments
+from src.moments import iou
+
+Choice = Literal["probability", "expected_iou"]
+"""What segments are ranked by: how probable each is, or the IoU to be expected of answering with it."""
+
+SUPPORT = 300
+"""The most probable segments of a video, over which IoU is expected: beyond them hardly anything is left."""
+
+
+def best_segments(
+    scores: Tensor, segments: Segments, top: int, most_overlap: float, choice: Choice
+) -> tuple[Tensor, Tensor]:
+    """The best segments, best first, none overlapping a better one too much.
+
+    Args:
+        scores: (B, P) log-probabilities, −inf where invalid; at least one valid in each row.
+        segments: Whose scores they are.
+        top: How many, K.
+        most_overlap: Segments with a higher IoU to one already taken are passed over (non-maximum suppression).
+        choice: What they are ranked by.
+
+    Returns:
+        spans (B, K, 2) inclusive, and what they were ranked by (B, K), −inf where there were not enough.
+    """
+    edges = _half_open(segments)
+    if choice == "expected_iou":
+        scores = expected_iou(scores, edges)
+    spans, values = [], []
+    for _ in range(top):
+        value, index = scores.max(dim=1, keepdim=True)
+        spans.append(segments.span[index])
+        values.append(value)
+        overlap = iou(edges, edges[index])
+        scores = scores.masked_fill(overlap > most_overlap, -torch.inf).scatter(1, index, -torch.inf)
+    return torch.cat(spans, dim=1), torch.cat(values, dim=1)
+
+
+def best_spans(
+    start: Tensor, end: Tensor, top: int, most_overlap: float, choice: Choice = "probability"
+) -> tuple[Tensor, Tensor]:
+    """As `best_segments`, where a segment s <= e is as probable as p_s · p_e: start, end (B, L) log-probabilities, −inf
+    at padding."""
+    segments = Segments.of(start > -torch.inf)
+    scores = start[:, segments.first] + end[:, segments.last]
+    return best_segments(scores, segments, top, most_overlap, choice)
+
+
+def expected_iou(scores: Tensor, edges: Tensor) -> Tensor:
+    """The IoU that each segment has on average with one drawn by its probability.
+
+    Args:
+        scores: (B, P) log-probabilities up to a constant, −inf where invalid.
+        edges: (P, 2) of the segments, half-open.
+
+    Returns:
+        (B, P) in [0, 1], −inf where invalid.
+    """
+    likely, index = scores.topk(min(SUPPORT, scores.shape[1]), dim=1)
+    weights = likely.softmax(dim=1)
+    # A video at a time: all pairs of all videos of a batch are more than a machine may hold.
+    expected = [iou(edges[:, None], edges[some]) @ weight for some, weight in zip(index, weights, strict=True)]
+    return torch.stack(expected).masked_fill(scores == -torch.inf, -torch.inf)
+
+
+def _half_open(segments: Segments) -> Tensor:
+    return torch.stack((segments.first, segments.last + 1), dim=-1).float()

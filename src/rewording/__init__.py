@@ -1,0 +1,1 @@
+"""Queries in other words, by which retrieval hangs less on how one person put it."""
