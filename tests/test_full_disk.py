@@ -13,6 +13,7 @@ import pytest
 
 from src.commands.prepare import make_stores
 from tests.compose import compose
+from tests.retrieval.captions import settings, write_captions
 from tests.synthetic import write_small
 
 PROJECT = Path(__file__).parents[1]
@@ -97,3 +98,12 @@ def test_a_store(tmp_path: Path, small: list[str]) -> None:
     line = require_one_line(tmp_path, code, said, files)
     assert "features.i3d" in line
     assert not [name for name in files if name.startswith("stores/")]
+
+
+def test_an_index(tmp_path: Path) -> None:
+    write_captions(tmp_path / "captions.json", {f"v{n}": [f"a red door {n} {k}" for k in range(40)] for n in range(40)})
+    words = [f"'{word}'" for word in settings(tmp_path) if not word.startswith("paths.stores")]
+    places = [f"paths.stores={tmp_path}/disk/stores", f"paths.narratives={tmp_path}/narratives"]
+    code, said, files = run(tmp_path, 300, "search", *words, *places, "query=door")
+    line = require_one_line(tmp_path, code, said, files)
+    assert "index.told.learned.exact" in line

@@ -32,7 +32,16 @@ COMMANDS = {
     "prepare": ("prepare", "folder=."),
     "features": ("features", "videos=a", "collection=b"),
     "wandb": ("train", "folder=.", "logger=wandb", "logger.wandb.sweep=null"),
-    **{command: (command,) for command in ("narrate", "reword", "report", "playroom", "wandb_view")},
+    **{
+        f"app {file.stem}": (
+            "app",
+            f"model={file.stem}",
+            f"model@compare={file.stem}",
+            *LEFT.get(f"model={file.stem}", ()),
+        )
+        for file in sorted((CONF / "model").glob("*.yaml"))
+    },
+    **{command: (command,) for command in ("narrate", "reword", "search", "report", "playroom", "wandb_view")},
 }
 
 
@@ -52,7 +61,7 @@ def test_every_leaf_of_conf_is_declared_and_within_its_range(name: str) -> None:
 
 @pytest.mark.slow
 def test_nothing_is_declared_that_no_file_has() -> None:
-    groups = ("+sweep", "baseline", "hydra", "logger")
+    groups = ("+sweep", "baseline", "hydra", "index", "logger", "model")
     choices = [("train", "folder=.", each, *LEFT.get(each, ())) for each in CHOICES if not each.startswith(groups)]
     found = {
         key.rsplit(".", 1)[-1]
@@ -93,7 +102,7 @@ SLIPS = {
         *("frames.ahead=-1", "ray.workers=-1", "ray.gpus=x", "shards=0", "report=2"),
     ],
     "report": ["runs=5", "runs=folder", "examples=-1", "examples=x", "columns=mIoU", "labels=[3]", "title=[a]"],
-    "playroom": ["size=0", "size=x", "seed=-1", "workers=-1"],
+    "playroom": ["size.train=0", "size.val=x", "seed=-1", "workers=-1"],
     "wandb_view": ["by=merger", "project=3"],
 }
 CASES = [(command, slip) for command, slips in SLIPS.items() for slip in slips]

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
+from src.build import compose
 from src.data.annotations.qvhighlights import source
 from src.data.batch import GroundTruth
 from src.data.records import Moment
@@ -24,7 +25,6 @@ from src.moments import iou
 from src.retrieval import Collection
 from src.retrieval.ranker import Found, best
 from src.retrieval.similarity import RUN, WINDOW, Similarity, window_numbers
-from src.runs.trust import CONF
 
 FOLDS, TOPS, IOUS = 5, [1, 5, 10, 100], [0.5, 0.7]
 CANDIDATES, DECAY = 200, 1e-4
@@ -63,9 +63,8 @@ def main(overrides: Sequence[str]) -> None:
 
 def queries() -> list[Moment]:
     """Every query of val: the folds of conf/data/qvhighlights, put together."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        data = compose("train", ["data=qvhighlights", "folder=."]).data
-        return [moment for split in ("train", "val", "test") for moment in load_split(data, split).moments]
+    data = compose("train", "data=qvhighlights").data
+    return [moment for split in ("train", "val", "test") for moment in load_split(data, split).moments]
 
 
 def look(collection: Collection, similarity: Similarity, moments: Sequence[Moment]) -> list[list[Seen]]:
@@ -94,17 +93,47 @@ def plain(candidates: Sequence[Seen]) -> list[Found]:
 
 
 def fitted(seen: Sequence[Sequence[Seen]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The weights of both logistic regressions."""
+    """The weights of both logistic regressions.
+
+    Those of a window are first learned within queries, where they only have to rank, and then scaled and shifted to
+    probabilities.
+    """
+    asked = [candidates for candidates in seen if any(each.right for each in candidates)]
+    direction = choice([np.array([each.numbers for each in some]) for some in asked], [right(some) for some in asked])
     every = [each for candidates in seen for each in candidates]
-    window = logistic(np.array([each.numbers for each in every]), np.array([each.right for each in every]))
+    bias, scale = logistic(
+        np.array([[each.numbers @ direction] for each in every]), np.array([each.right for each in every])
+    )
     runs = [run for each in every if each.right for run in each.runs]
-    return window, logistic(np.array([run[1] for run in runs]), np.array([run[2] for run in runs]))
+    run = logistic(np.array([run[1] for run in runs]), np.array([run[2] for run in runs]))
+    return np.array([bias, *(scale * direction)]), run
+
+
+def right(candidates: Sequence[Seen]) -> int:
+    """The place of the right one."""
+    return next(place for place, each in enumerate(candidates) if each.right)
+
+
+def choice(numbers: Sequence[NDArray[np.float64]], chosen: Sequence[int]) -> NDArray[np.float64]:
+    """The weights of a conditional logit: of each query's rows the chosen one has the highest sum."""
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        total, slope = DECAY * weights @ weights, 2 * DECAY * weights
+        for rows, place in zip(numbers, chosen, strict=True):
+            scores = rows @ weights
+            chances = np.exp(scores - scores.max())
+            total += (np.log(chances.sum()) + scores.max() - scores[place]) / len(numbers)
+            slope = slope + (chances / chances.sum() @ rows - rows[place]) / len(numbers)
+        return float(total), slope
+
+    found: NDArray[np.float64] = minimize(loss, np.zeros(numbers[0].shape[1]), jac=True).x
+    return found
 
 
 def folded(
     seen: Sequence[Sequence[Seen]], moments: Sequence[Moment], chances: list[tuple[float, bool]]
 ) -> list[list[Found]]:
-    """Each query ranked by weights of the other folds, in which no video of its own was seen, not even as a wrong one."""
+    """Each query ranked by weights of the other folds, whose videos alone were seen, as wrong ones too."""
     sources = sorted({source(moment.video) for moment in moments})
     order = np.random.default_rng(0).permutation(len(sources))
     fold = {sources[place]: number % FOLDS for number, place in enumerate(order)}

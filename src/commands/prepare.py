@@ -97,18 +97,18 @@ def from_videos(cfg: DictConfig) -> DictConfig:
     missing += parts.encoder.missing()
     if missing:
         raise UserError("; and ".join(missing))
-    shortest = min(items, key=lambda item: seconds[item.video])
-    assert shortest.path is not None
+    shortest = min(items, key=lambda item: seconds[item.video]).path
+    assert shortest is not None
     if isinstance(layout, FromVideos):
         todo = [item.video for item in items if not layout.is_kept(item.video)]
-        _tell(f"features={cfg.features.name}", todo, seconds, lambda: pace(layout, shortest.path))
+        _tell(f"features={cfg.features.name}", todo, seconds, lambda: pace(layout, shortest))
     narrator, output = build_narrator(cfg.narrator) if parts.uses_narratives else None, parts.places.narratives
     untold: list[str] = []
     if isinstance(narrator, FrameNarrator):
         reading = Reading(**cfg.frames)
         told = {narratives.video for narratives in read_narratives(output)} if output.is_file() else set()
         untold = [item.video for item in items if item.video not in told]
-        _tell(f"narrator={narrator.name}", untold, seconds, lambda: narrator.pace(shortest.path, reading))
+        _tell(f"narrator={narrator.name}", untold, seconds, lambda: narrator.pace(shortest, reading))
     if isinstance(layout, FromVideos):
         # What fails is told when the store is made of the others; captions, which take longer, do not wait for it.
         layout.compute(item.video for item in items)
@@ -191,9 +191,9 @@ def ship_network(cfg: DictConfig) -> Path:
     """
     source, parts = best_checkpoint(Path(cfg.ship)), Parts(cfg)
     checkpoint = read_checkpoint(source)
-    load_network(parts.network, checkpoint, source)
+    network = load_network(parts.new_network, checkpoint, source)
     target = MODELS / cfg.name / f"{cfg.name}.safetensors"
-    ship(target, parts.network, configuration(cfg), cfg.notice)
+    ship(target, network, configuration(cfg), cfg.notice)
     _log.info("%s: %d bytes", target, target.stat().st_size)
     return target
 

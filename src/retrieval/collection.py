@@ -6,19 +6,19 @@ import hashlib
 import logging
 import threading
 from collections.abc import Collection as Some
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import hydra
 import numpy as np
 from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from src.arguments import quoted
+from src.build import compose
 from src.data.narratives import read_narratives
 from src.data.records import Narratives
 from src.errors import UserError
@@ -27,11 +27,11 @@ from src.narrators.narrator import Narrator, Reading
 from src.narrators.writing import Report, claimed, name_of, narrate_missing
 from src.places import Places
 from src.retrieval.index import Entry, Index, Question, Vectors
+from src.retrieval.index import Told as Narrated
 from src.retrieval.ranker import Found, Ranker, best
 from src.retrieval.results import Hit
 from src.retrieval.retriever import Told
 from src.retrieval.windows import spans, step_of
-from src.runs.trust import CONF
 from src.settings import require_valid
 from src.text.encoder import TextEncoder
 from src.videos.collection import Item, collect
@@ -82,9 +82,8 @@ class Collection:
         self, videos: str | Path | None = None, overrides: Sequence[str] = (), cfg: DictConfig | None = None
     ) -> None:
         if cfg is None:
-            with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-                place = [] if videos is None else [f"videos={quoted(str(videos))}"]
-                cfg = hydra.compose("search", [*place, *overrides])
+            place = [] if videos is None else [f"videos={quoted(str(videos))}"]
+            cfg = compose("search", *place, *overrides)
             require_valid(OmegaConf.to_container(cfg, resolve=True))
         self.cfg = cfg
         self.places = Places(cfg)
@@ -194,11 +193,11 @@ class Collection:
         if video is not None and video not in self.index.digests():
             raise UserError(f"no video {video!r} among those that can be searched in {self.name}")
         questions = self.questions(sentences)
-        files = self.files()
+        source = _Videos(self.files(), self.index)
         every = self.index.candidates(questions, ranker.candidates, video)
         answers = []
         for question, candidates in zip(questions, every, strict=True):
-            found = best(ranker(question, candidates, files), top)
+            found = best(ranker(question, candidates, source), top)
             hits = [self._hit(one, question) for one in found]
             answers.append([hit for hit in hits if hit is not None])
         return answers
@@ -272,9 +271,22 @@ class Collection:
         inside = np.flatnonzero((covered[:, 1] > found.start + 1e-6) & (covered[:, 0] < found.end - 1e-6))
         if not len(inside):
             inside = np.array([np.abs(told.times - (found.start + found.end) / 2).argmin()])
-        narratives = [Told(float(told.times[place]), told.texts[place]) for place in inside]
+        narratives = [Told(float(told.times[place]), told.texts[place]) for place in inside.tolist()]
         because = narratives[int((told.vectors[inside] @ question.vector).argmax())]
         return Hit(*found, because, tuple(narratives))
+
+
+class _Videos:
+    """The `Source` of a collection."""
+
+    def __init__(self, files: Mapping[str, Path], index: Index) -> None:
+        self._files, self._index = files, index
+
+    def file(self, video: str) -> Path | None:
+        return self._files.get(video)
+
+    def told(self, video: str) -> Narrated | None:
+        return self._index.told(video)
 
 
 class _Narrated:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from src.retrieval.index import Candidate, Question
+from src.retrieval.index import Candidate, Question, Told
 
 # Of two moments of a video that overlap more than this, the less probable is left out.
 _OVERLAP = 0.5
@@ -21,6 +21,18 @@ class Found(NamedTuple):
     probability: float
 
 
+class Source(Protocol):
+    """The videos that candidates are of."""
+
+    def file(self, video: str) -> Path | None:
+        """Its file, if that is here."""
+        ...
+
+    def told(self, video: str) -> Told | None:
+        """Its narratives, if it has not been removed since."""
+        ...
+
+
 class Ranker(Protocol):
     """Built from conf/model."""
 
@@ -29,13 +41,13 @@ class Ranker(Protocol):
         """How many windows of a collection it looks at."""
         ...
 
-    def __call__(self, question: Question, candidates: Sequence[Candidate], files: Mapping[str, Path]) -> list[Found]:
+    def __call__(self, question: Question, candidates: Sequence[Candidate], source: Source) -> list[Found]:
         """The moments in the windows, in any order; several of a window, and some may overlap.
 
         Args:
             question: The sentence.
             candidates: The windows.
-            files: The video files by their ids, of those that are there.
+            source: For rankers that look at more than similarities.
         """
         ...
 

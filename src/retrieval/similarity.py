@@ -7,14 +7,13 @@ other videos is told by the cosines as they are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.baselines.similarity import best_runs
 from src.retrieval.index import Candidate, Question
-from src.retrieval.ranker import Found
+from src.retrieval.ranker import Found, Source
 
 WINDOW = ("max", "best3", "best5", "best10", "mean", "words")
 """What the probability of a window is made of: its highest cosine, the means of the highest 3, 5 and 10 and of all, and
@@ -43,13 +42,17 @@ class Similarity:
         self._window = np.array([window["bias"], *(window[name] for name in WINDOW)])
         self._run = np.array([run["bias"], *(run[name] for name in RUN)])
 
-    def __call__(self, question: Question, candidates: Sequence[Candidate], files: Mapping[str, Path]) -> list[Found]:
+    def __call__(self, question: Question, candidates: Sequence[Candidate], source: Source) -> list[Found]:
         found = []
         for candidate in candidates:
-            right = _sigmoid(self._window, window_numbers(candidate))
+            right = self.probability(candidate)
             for (start, end), numbers in self.moments(candidate):
                 found.append(Found(candidate.video, start, end, right * _sigmoid(self._run, numbers)))
         return found
+
+    def probability(self, candidate: Candidate) -> float:
+        """That a window's video is the one that is asked for."""
+        return _sigmoid(self._window, window_numbers(candidate))
 
     def moments(self, candidate: Candidate) -> list[tuple[tuple[float, float], NDArray[np.float64]]]:
         """The runs of a window as (start, end) in seconds, best first, each with the numbers of `RUN`."""
@@ -66,7 +69,7 @@ class Similarity:
                     [
                         float(number == 0),
                         total / np.sqrt(last + 1 - first),
-                        total / best,
+                        max(total, 0.0) / best,
                         (last + 1 - first) / len(cosines),
                     ]
                 ),

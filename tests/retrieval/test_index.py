@@ -8,7 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 
 from src.errors import UserError
 from src.retrieval.exact import ExactIndex
-from src.retrieval.index import Entry, Question
+from src.retrieval.index import Entry, Index, Question
 from src.retrieval.windows import LONGEST, spans, step_of, windows
 
 DIM = 8
@@ -35,25 +37,44 @@ def index(folder: Path, made_by: str = "a test") -> ExactIndex:
     return ExactIndex(folder / "index", {"by": made_by}, DIM)
 
 
+def lance(folder: Path, made_by: str = "a test", **settings: Any) -> Index:
+    """The same by LanceDB."""
+    pytest.importorskip("lancedb")
+    from src.retrieval.lance import LanceIndex
+
+    given = {"place": None, "storage": {}, "rows": 1000, "probes": 50, "least": 100_000, **settings}
+    return LanceIndex(folder / "lance", {"by": made_by}, DIM, **given)
+
+
+Opened = Callable[..., Index]
+
+
+@pytest.fixture(params=[index, lance], ids=["exact", "lance"])
+def opened(request: pytest.FixtureRequest) -> Opened:
+    """Opens an index of either engine in a folder."""
+    found: Opened = request.param
+    return found
+
+
 def asked(of: Entry, row: int = 0, sentence: str = "nothing said") -> Question:
     return Question(sentence, of.vectors[row])
 
 
-def test_the_window_with_the_vector_comes_first_and_is_whole(tmp_path: Path) -> None:
+def test_the_window_with_the_vector_comes_first_and_is_whole(opened: Opened, tmp_path: Path) -> None:
     every = [entry(f"v{number}", 3 + number, number) for number in range(9)]
-    kept = index(tmp_path)
+    kept = opened(tmp_path)
     kept.add(every)
     for one in every:
         first, *_ = kept.candidates([asked(one, 2)], 3)[0]
         assert first.video == one.video
-        np.testing.assert_allclose(first.vectors, one.vectors)
-        np.testing.assert_allclose(first.cosines, one.vectors @ one.vectors[2], atol=1e-6)
+        np.testing.assert_allclose(first.vectors, one.vectors, atol=1e-3)
+        np.testing.assert_allclose(first.cosines, one.vectors @ one.vectors[2], atol=1e-3)
         assert first.spans.tolist() == [[n, n + 1] for n in range(len(one.times))]
 
 
-def test_words_decide_where_vectors_are_alike(tmp_path: Path) -> None:
+def test_words_decide_where_vectors_are_alike(opened: Opened, tmp_path: Path) -> None:
     same = entry("a").vectors
-    kept = index(tmp_path)
+    kept = opened(tmp_path)
     kept.add(entry(name, word=word)._replace(vectors=same) for name, word in (("a", "doors"), ("b", "kettle")))
     first, second = kept.candidates([asked(entry("a"), sentence="He opens a DOOR!")], 2)[0]
     assert first.video == "a"
@@ -62,8 +83,8 @@ def test_words_decide_where_vectors_are_alike(tmp_path: Path) -> None:
     assert [each.words for each in foreign] == [0, 0]
 
 
-def test_videos_are_added_replaced_and_removed(tmp_path: Path) -> None:
-    kept = index(tmp_path)
+def test_videos_are_added_replaced_and_removed(opened: Opened, tmp_path: Path) -> None:
+    kept = opened(tmp_path)
     kept.add([entry("a"), entry("b", seed=1)])
     kept.add([entry("a", 6, seed=2, word="lamp")])
     assert kept.digests() == {"a": "2/6/lamp", "b": "1/4/door"}
@@ -122,20 +143,20 @@ def test_what_a_killed_writer_had_appended_is_written_over(tmp_path: Path) -> No
     )
 
 
-def test_two_writers_and_a_reader(tmp_path: Path) -> None:
+def test_two_writers_and_a_reader(opened: Opened, tmp_path: Path) -> None:
     def write(name: str) -> None:
-        kept = index(tmp_path)
-        for number in range(12):
+        kept = opened(tmp_path)
+        for number in range(6):
             kept.add([entry(f"{name}{number}", seed=number)])
 
     writers = [threading.Thread(target=write, args=(name,)) for name in ("a", "b")]
-    reader = index(tmp_path)
+    reader = opened(tmp_path)
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
         for candidate in reader.candidates([asked(entry("a"))], 30)[0]:
             assert len(candidate.vectors) == 4
-    assert len(reader.digests()) == 24
+    assert len(reader.digests()) == 12
 
 
 _WRITER = """
@@ -183,6 +204,30 @@ def test_twenty_five_kills_lose_no_video(tmp_path: Path) -> None:
             first = kept.candidates([asked(one, 3)], 1)[0][0]
             assert first.video == one.video
             np.testing.assert_allclose(first.vectors, one.vectors)
+
+
+def test_lance_forgets_what_a_killed_writer_had_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = lance(tmp_path)
+    kept.add([entry("a")])
+    marks = "src.retrieval.lance.secrets.token_hex"
+    real = kept._table  # type: ignore[attr-defined]
+
+    def dies(name: str) -> Any:
+        if name == "videos":
+            raise KeyboardInterrupt
+        return real(name)
+
+    monkeypatch.setattr(marks, lambda count: "of a writer that is killed")
+    monkeypatch.setattr(kept, "_table", dies)
+    with pytest.raises(KeyboardInterrupt):
+        kept.add([entry("b", seed=1)])
+    monkeypatch.undo()
+    again = lance(tmp_path)
+    assert list(again.digests()) == ["a"]
+    assert {each.video for each in again.candidates([asked(entry("b", seed=1))], 9)[0]} == {"a"}
+    again.add([entry("c", seed=2)])
+    rows = again._table("narratives").count_rows()  # type: ignore[attr-defined]
+    assert rows == 8
 
 
 @given(st.integers(1, 400))
