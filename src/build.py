@@ -135,7 +135,15 @@ class Parts:
 
     @cached_property
     def network(self) -> Network:
-        """The network, with new weights.
+        """The network that the others of these parts are for: one with new weights, unless another is put here.
+
+        Raises:
+            UserError: its parts do not go together.
+        """
+        return self.new_network()
+
+    def new_network(self) -> Network:
+        """A network with new weights.
 
         Raises:
             UserError: its parts do not go together.

@@ -63,6 +63,7 @@ FLAG = Kind("true or false", bool)
 COUNT = Kind("a whole number, 1 or more", Annotated[int, Field(ge=1, lt=2**31)])
 WHOLE = Kind("a whole number, 0 or more", Annotated[int, Field(ge=0, lt=2**31)])
 SIZE = Kind("a whole number from 1 to 65536", Annotated[int, Field(ge=1, le=65536)])
+LAYERS = Kind("a whole number from 1 to 64", Annotated[int, Field(ge=1, le=64)])
 SEED = Kind("a whole number from 0 to 4294967295", Annotated[int, Field(ge=0, lt=2**32)])
 SHARE = _float("a number from 0 to 1", ge=0, le=1)
 PART = _float("a number between 0 and 1", gt=0, lt=1)
@@ -195,7 +196,7 @@ SETTINGS: dict[str, Kind] = {
     "uploads": PLACE,
     "largest": COUNT,
     # Of playroom.
-    "size": COUNT,
+    **{f"size.{split}": COUNT for split in ("train", "val", "test_iid", "test_ood", "novel_composition", "novel_word")},
     "workers": WHOLE,
     # Of report.
     "runs": list_of(PLACE, least=0),
@@ -217,7 +218,7 @@ SETTINGS: dict[str, Kind] = {
 _DETR: dict[str, Kind] = {
     "hidden": SIZE,
     "heads": COUNT,
-    "layers": SIZE,
+    "layers": LAYERS,
     "feed_forward": SIZE,
     "queries": SIZE,
     "dropout": RATE,

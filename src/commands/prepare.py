@@ -191,9 +191,9 @@ def ship_network(cfg: DictConfig) -> Path:
     """
     source, parts = best_checkpoint(Path(cfg.ship)), Parts(cfg)
     checkpoint = read_checkpoint(source)
-    load_network(parts.network, checkpoint, source)
+    network = load_network(parts.new_network, checkpoint, source)
     target = MODELS / cfg.name / f"{cfg.name}.safetensors"
-    ship(target, parts.network, configuration(cfg), cfg.notice)
+    ship(target, network, configuration(cfg), cfg.notice)
     _log.info("%s: %d bytes", target, target.stat().st_size)
     return target
 

@@ -1,8 +1,8 @@
 """The index by LanceDB, for collections that are large, shared, or in object storage (the extra `lance`).
 
-Two tables. A row of `narratives` is a narrative with its vector; a row of `videos` is a video, which is written last: only
-narratives with the mark of a row there are read. What a writer had added when it was killed is thus of no video, and goes
-when the next one writes.
+Two tables. A row of `narratives` is a narrative with its vector; a row of `videos` is a video, which is written last:
+only narratives with the mark of a row there are read. What a writer had added when it was killed is thus of no video,
+and goes when the next one writes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class LanceIndex:
         made_by: What made the vectors, as JSON can say it.
         dim: The numbers of a vector.
         place: Another place: a folder, or an address such as s3://bucket/name.
-        storage: Settings of object storage, as LanceDB takes them (endpoint, region …). Keys are read from the environment.
+        storage: Settings of object storage, as LanceDB takes them (endpoint, region …). Keys are read from the
+            environment.
         rows: Narratives that the vectors' index is asked for.
         probes: Parts of the vectors' index that are searched.
         least: Narratives from which on there is an index of vectors; fewer are all compared.
@@ -172,9 +173,8 @@ class LanceIndex:
         names = np.array(rows["video"].to_pylist())
         times = rows["time"].to_numpy()
         texts = rows["text"].to_pylist()
-        vectors: Vectors = (
-            np.stack(rows["vector"].to_numpy()).astype(np.float32) if len(names) else np.zeros((0, self.dim))
-        )
+        stacked: Any = np.stack(rows["vector"].to_numpy()) if len(names) else np.zeros((0, self.dim))
+        vectors: Vectors = stacked.astype(np.float32)
         found = {}
         for name in dict.fromkeys(names.tolist()):
             (own,) = np.nonzero(names == name)

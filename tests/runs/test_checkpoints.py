@@ -131,24 +131,26 @@ class Weights(nn.Module):
         self.progress = progress
 
 
+def blank() -> Any:
+    return Weights(0.0)
+
+
 def test_a_network_comes_back_with_its_weights_and_progress(tmp_path: Path) -> None:
     path = tmp_path / "new" / "network.ckpt"
     write_network(path, Weights(3.0, progress=0.5), BOTH)  # type: ignore[arg-type]
     checkpoint = read_checkpoint(path)
-    network = Weights(0.0)
-    load_network(network, checkpoint, path)  # type: ignore[arg-type]
-    assert (network.weight.tolist(), network.progress) == ([3.0, 3.0], 0.5)
+    network = load_network(blank, checkpoint, path)
+    assert (network.get_parameter("weight").tolist(), network.progress) == ([3.0, 3.0], 0.5)
     # What a training method learns beside the network is not the network's; one without a word of its progress is done.
     checkpoint["state_dict"]["method.weight"] = torch.ones(1)
     del checkpoint["progress"]
-    load_network(network, checkpoint, path)  # type: ignore[arg-type]
-    assert network.progress == 1
+    assert load_network(blank, checkpoint, path).progress == 1
 
 
 @pytest.mark.parametrize("progress", [-0.1, 1.1, "1", None])
 def test_progress_is_a_share(progress: Any) -> None:
     content = {"state_dict": {"network.weight": torch.ones(2)}, "progress": progress}
     with pytest.raises(UserError, match="no number from 0 to 1"):
-        load_network(Weights(0.0), content, Path("x"))  # type: ignore[arg-type]
+        load_network(blank, content, Path("x"))
     for fine in (0, 1):
-        load_network(Weights(0.0), {**content, "progress": fine}, Path("x"))  # type: ignore[arg-type]
+        load_network(blank, {**content, "progress": fine}, Path("x"))
