@@ -47,8 +47,7 @@ class Run:
 
     def __call__(self, question: Question, candidates: Sequence[Candidate], source: Source) -> list[Found]:
         best: dict[str, float] = {}
-        for candidate in candidates:
-            right = self.similarity.probability(candidate)
+        for candidate, right in zip(candidates, self.similarity.probabilities(candidates), strict=True):
             best[candidate.video] = max(best.get(candidate.video, 0.0), right)
         found = []
         for video in sorted(best, key=lambda each: -best[each])[: self.videos]:
