@@ -20,6 +20,7 @@ lint: $(INSTALLED)
 	$(RUN) -m mypy
 
 # The demo, in stages: one whose output exists is skipped, one that was broken off goes on where it was or starts anew.
+# The two networks are trained side by side, a thread each.
 # Text is encoded by minilm where it is to be had, and otherwise learned; to choose: make demo DEMO_TEXT=learned
 DATA := $(or $(TEA_DATA),data)
 DEMO := $(or $(TEA_OUTPUTS),outputs)/demo
@@ -64,7 +65,7 @@ segments: | $(INSTALLED)
 	$(RUN) -m src.reword data=qvhighlights reworder=vtg_gpt
 	$(RUN) -m src.prepare +experiment=segments import_narratives=$(DATA)/qvhighlights/minigpt_v2_val.zip
 	$(RUN) -m src.train +experiment=segments trainer=cpu hydra.run.dir=$(SEGMENTS)
-	$(RUN) -m src.prepare +experiment=segments ship=$(SEGMENTS) notice="'$(NOTICE)'"
+	$(RUN) -m src.prepare +experiment=segments reworder=none ship=$(SEGMENTS) notice="'$(NOTICE)'"
 
 test: lint
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist worksteal

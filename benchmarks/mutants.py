@@ -39,11 +39,52 @@ EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
 GROUPS = {
     "moments": {"src/moments.py": "tests/test_moments.py"},
     "metrics": {"src/metrics": "tests/metrics"},
-    "predictions": {"src/runs/predictions.py": "tests/test_evaluate.py"},
-    "data": {"src/data": "tests/data"},
-    "models": {"src/models": "tests/models"},
-    "runs": {"src/runs": "tests/runs tests/test_training.py tests/test_restart.py"},
-    "reporting": {"src/reporting/bootstrap.py": "tests/reporting", "src/reporting/tables.py": "tests/reporting"},
+    "predictions": {"src/runs/predictions.py": "tests/runs/test_predictions.py"},
+    "data": {
+        "src/data/annotations/parts.py": "tests/data/annotations/test_parts.py",
+        "src/data/annotations": "tests/data/annotations/test_readers.py",
+        "src/data/caption_formats.py": "tests/data/test_narratives.py",
+        "src/data/feature_stores.py": "tests/data/test_layouts.py",
+        "src/data/layouts.py": "tests/data/test_layouts.py",
+        "src/data/narratives.py": "tests/data/test_narratives.py",
+        "src/data/records.py": "tests/metrics/test_highlights.py tests/data/annotations/test_readers.py",
+        "src/data/rewordings.py": "tests/rewording/test_rewording.py",
+        "src/data/sampler.py": "tests/data/test_sampler.py",
+        "src/data/similarity.py": "tests/models/test_values.py",
+        "src/data/splits.py": "tests/data/test_splits.py",
+        "src/data/statistics.py": "tests/data/test_statistics.py",
+        "src/data/store.py": "tests/data/test_store.py",
+        "src/data/text_stores.py": "tests/data/test_text_stores.py",
+        "src/data": "tests/data/test_datamodule.py tests/data/test_loader.py",
+    },
+    "models": {
+        "src/models/detr": "tests/models/detr/test_values.py tests/models/detr/test_parts.py"
+        " tests/models/detr/test_parity.py tests/models/detr/test_predictors.py",
+        "src/models/dropout.py": "tests/models/test_dropout.py",
+        "src/models/proposals": "tests/models/proposals tests/models/test_values.py",
+        "src/models/tea.py": "tests/models/test_tea.py tests/test_training.py",
+        "src/models": "tests/models/test_values.py tests/models/test_tea.py tests/models/test_span_parity.py"
+        " tests/models/detr/test_parts.py tests/models/detr/test_parity.py",
+    },
+    "runs": {
+        "src/runs/callbacks.py": "tests/runs/test_continuing.py tests/test_training.py tests/test_restart.py",
+        "src/runs/checkpoints.py": "tests/runs/test_checkpoints.py tests/runs/test_folder.py",
+        "src/runs/configuration.py": "tests/runs/test_folder.py tests/runs/test_moving.py",
+        "src/runs/epochs.py": "tests/runs/test_epochs.py",
+        "src/runs/folder.py": "tests/runs/test_folder.py tests/reporting/test_damaged_runs.py",
+        "src/runs/jobs.py": "tests/test_launchers.py",
+        "src/runs/predictions.py": "tests/runs/test_predictions.py",
+        "src/runs/processes.py": "tests/runs/test_processes.py",
+        "src/runs/provenance.py": "tests/runs/test_provenance.py",
+        "src/runs/reading.py": "tests/reporting/test_report.py tests/reporting/test_damaged_runs.py",
+        "src/runs/sweeps.py": "tests/runs/test_sweeps.py tests/test_sweep.py",
+        "src/runs/trust.py": "tests/runs/test_trust.py tests/runs/test_attacks.py",
+        "src/runs/wandb.py": "tests/test_wandb.py",
+    },
+    "reporting": {
+        "src/reporting/bootstrap.py": "tests/reporting/test_bootstrap.py",
+        "src/reporting/tables.py": "tests/reporting/test_tables.py",
+    },
     "baselines": {"src/baselines": "tests/baselines"},
 }
 """For each group its modules, or folders of them, and the tests that are to notice a fault in them: the cheapest first,
@@ -82,9 +123,10 @@ def run(name: str, place: Path, sample: int) -> Path:
     code = digest(tests, str(sample))
     checks = digest(files(test for given in tests.values() for test in given))
     session, stamp, copy = place / "session.sqlite", place / "digests", place / "copy"
-    code_before, checks_before = stamp.read_text().split() if stamp.is_file() else ("", "")
+    code_before, checks_before = stamp.read_text().split() if stamp.is_file() else ("-", "-")
     if code != code_before:
         shutil.rmtree(place, ignore_errors=True)
+        checks_before = "-"
     # A run that was broken off may have left a fault in its copy.
     shutil.rmtree(copy, ignore_errors=True)
     for file in subprocess.check_output(["git", "ls-files"], cwd=PROJECT, text=True).splitlines():
@@ -95,20 +137,21 @@ def run(name: str, place: Path, sample: int) -> Path:
         if code != code_before:
             init([Path(module) for module in tests], database, {})
             thin_out(database, sample)
-        limits = {given: 60 + 10 * seconds_of_sound(given) for given in set(tests.values())}
+            stamp.write_text(f"{code} -")
         unseen = [
             item
             for item, result in database.completed_work_items
             if checks != checks_before and result.test_outcome == TestOutcome.SURVIVED
         ]
-        pending = [*unseen, *database.pending_work_items]
-        stamp.write_text(f"{code} {checks}")
-        for number, item in enumerate(pending, start=1):
-            (fault,) = item.mutations
+        pending = [(item, item.mutations[0]) for item in (*unseen, *database.pending_work_items)]
+        needed = {tests[str(fault.module_path)] for _, fault in pending}
+        limits = {given: 60 + 10 * seconds_of_sound(given) for given in needed}
+        for number, (item, fault) in enumerate(pending, start=1):
             given = tests[str(fault.module_path)]
             database.set_result(item.job_id, tried(fault, given, limits[given]))
             if number % 20 == 0 or number == len(pending):
                 print(f"{name}: {number} of {len(pending)}", flush=True)
+        stamp.write_text(f"{code} {checks}")
     return session
 
 

@@ -6,9 +6,9 @@
 
 The annotations are made up in ActivityNet-Captions' format and number: 37,421 queries of 10,009 training videos, 34,536
 of 4,917 in the other splits, words as frequent as in English. So are 20 narratives a video, a GloVe file of 13,000
-words, and features of few numbers, of which most videos share a file. Features are computed of 200 videos of 30 seconds,
-320 × 240 at 15 frames a second. Each command runs in a process of its own on the CPU. Its peak counts the pages of files
-that it maps; its disk is what it adds to the folder.
+words, and features of few numbers, of which most videos share a file. Features are computed of 200 videos of half a
+minute, 320 × 240 at 15 frames a second. Each command runs in a process of its own on the CPU. Its peak counts the pages
+of files that it maps; its disk is what it adds to the folder.
 """
 
 from __future__ import annotations

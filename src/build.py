@@ -83,8 +83,17 @@ class Parts:
 
     @cached_property
     def snippets(self) -> Snippets:
-        """How videos are cut where no features say so."""
+        """How videos are cut where no features say so.
+
+        Raises:
+            UserError: the network reads no video, and the config does not say how one is cut without its features.
+        """
         features = self.cfg.features
+        if not self.uses_video and features.snippet_seconds is None:
+            raise UserError(
+                f"features={features.name} does not say how a video is cut that the network does not read: with "
+                f"merger={self.cfg.merger.name} choose features=none"
+            )
         return Snippets(features.snippet_seconds, features.max_snippets, features.fill)
 
     @property
@@ -126,7 +135,15 @@ class Parts:
 
     @cached_property
     def network(self) -> Network:
-        """The network, with new weights.
+        """The network that the others of these parts are for: one with new weights, unless another is put here.
+
+        Raises:
+            UserError: its parts do not go together.
+        """
+        return self.new_network()
+
+    def new_network(self) -> Network:
+        """A network with new weights.
 
         Raises:
             UserError: its parts do not go together.

@@ -10,15 +10,13 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from src.arguments import as_meant
+from src.ending import Ended
 from src.errors import UserError
 from src.files import why_full, writing
 from src.help import details, overview, unknown_setting
@@ -75,41 +73,17 @@ def _reporting(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
                 drop_attempt(Path(HydraConfig.get().runtime.output_dir))
                 # Hydra lets an exit pass, where it would print lines of its own about an exception.
                 _exit(error)
-        with _asked_to_end():
-            try:
-                return checked()
-            except Exception as error:
-                from src.runs.sweeps import record_failure
+        from src.runs.jobs import is_run_apart, run_apart
+        from src.runs.sweeps import record_failure
 
-                record_failure(Path(HydraConfig.get().runtime.output_dir), error)
-                return None
+        hydra: Any = HydraConfig.get()
+        try:
+            return run_apart(hydra) if is_run_apart(cfg, hydra) else checked()
+        except Exception as error:
+            record_failure(hydra, error)
+            return None
 
     return reporting
-
-
-@contextmanager
-def _asked_to_end() -> Iterator[None]:
-    """End the multirun with a job that is asked to end (SIGTERM), which keeps its state first, and begin no other."""
-    asked = False
-
-    def note(*_: object) -> None:
-        nonlocal asked
-        asked = True
-        # Lightning, where it trains, puts a handler of its own before this one and ends the job itself.
-        if signal.getsignal(signal.SIGTERM) is note:
-            sys.exit(128 + signal.SIGTERM)
-
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, note)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if asked:
-        print("asked to end (SIGTERM): the same command goes on from here", file=sys.stderr)
-        sys.exit(1)
 
 
 def run(main: Callable[[], object], about: str, name: str | None = None) -> None:
@@ -139,8 +113,10 @@ def run(main: Callable[[], object], about: str, name: str | None = None) -> None
     try:
         sys.argv[1:] = as_meant(sys.argv[1:])
         main()
+    except Ended as asked:
+        _exit(asked)
     except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
+        print("interrupted (Ctrl-C)", file=sys.stderr)
         sys.exit(130)
     except OverrideParseException as error:
         _exit(
@@ -153,7 +129,11 @@ def run(main: Callable[[], object], about: str, name: str | None = None) -> None
         _exit(unknown_setting(error, name, sys.argv[1:]) or error)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _exit(error)
-    except OSError as error:
+    except Exception as error:
+        if (sweeps := sys.modules.get("src.runs.sweeps")) is not None and sweeps.is_listed(error):
+            sys.exit(1)
+        if not isinstance(error, OSError):
+            raise
         # Hydra's own files are written before the task begins.
         if (why := why_full(error)) is None:
             raise
@@ -169,7 +149,7 @@ def _told(what: str, name: str) -> None:
         _exit(error)
 
 
-def _exit(error: Exception) -> NoReturn:
+def _exit(error: BaseException) -> NoReturn:
     # A name out of a file may hold what a terminal obeys.
     words = " ".join(str(error).split())
     print("error: " + "".join(each if each.isprintable() else ascii(each)[1:-1] for each in words), file=sys.stderr)

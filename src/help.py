@@ -6,6 +6,7 @@ import difflib
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ _WIDTH = 118
 _SETTING = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?: +(?P<value>[^\s#].*?))?(?: +# (?P<comment>.*))?$")
 # Groups whose files change choices of others. They come on top of a config of networks.
 _ON_TOP = ("experiment", "recipe", "sweep")
+_GLOBAL = "# @package _global_"
 _NO_GROUPS = ("hydra",)
 
 
@@ -88,7 +90,7 @@ def details(what: str, name: str, arguments: Sequence[str]) -> str:
         lines.append(textwrap.fill(said, _WIDTH, subsequent_indent=" " * indent))
     files = list(_built_on(group, choice, folders))
     for place, text in files:
-        lines += ["", f"{place}:", *(f"  {line}" for line in text.splitlines())]
+        lines += ["", f"{place}:", *(f"  {line}" for line in text.splitlines() if line != _GLOBAL)]
     return "\n".join([*lines, *_may_be(_kinds(group, [text for _, text in files]))])
 
 
@@ -143,7 +145,7 @@ def _near(word: str, known: Sequence[str]) -> str:
 def _folders(arguments: Sequence[str]) -> list[Path]:
     """The config folders: this installation's, and the one that the command line names."""
     folders = [CONF]
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in pairwise([*arguments, ""]):
         option, _, value = argument.partition("=")
         if option in ("--config-dir", "-cd"):
             folders.append(Path(value or following).absolute())
@@ -221,7 +223,7 @@ def _first_comment(text: str) -> str:
     for line in text.splitlines():
         if not line.startswith("#"):
             break
-        if not line.startswith("# @package"):
+        if line != _GLOBAL:
             comments.append(line.lstrip("# "))
     return re.split(r"(?<![A-Z][a-z])(?<=[a-z)])(?:\. |: |\.$|:$)", " ".join(comments), maxsplit=1)[0]
 
@@ -241,8 +243,9 @@ def _kinds(group: str, texts: Sequence[str]) -> dict[str, Kind]:
     """What the settings in these files may be, by their names in a config."""
     kinds: dict[str, Kind] = {}
     for text in texts:
+        prefix = "" if _GLOBAL in text else f"{group}."
         for line in _lines(text):
-            key = f"{group}.{line.key}"
+            key = f"{prefix}{line.key}"
             if key in SETTINGS:
                 kinds[key] = SETTINGS[key]
             if line.key.endswith("_target_"):

@@ -33,10 +33,13 @@ class Progress(tqdm):
         name: What is done.
         unit: What is counted, in the singular; `B` for bytes.
         total: How many there are, where `of` does not know.
+        part: Whether others are at work beside it: bars would be written over each other.
     """
 
-    def __init__(self, of: Iterable[Any] | None, name: str, unit: str, total: int | None = None) -> None:
-        self.lines = not at_terminal()
+    def __init__(
+        self, of: Iterable[Any] | None, name: str, unit: str, total: int | None = None, part: bool = False
+    ) -> None:
+        self.lines = part or not at_terminal()
         sparse = {"file": io.StringIO(), "delay": MINUTE, "mininterval": MINUTE, "miniters": 1} if self.lines else {}
         shown: dict[str, Any] = {"delay": _DELAY, "unit_scale": unit == "B", **sparse}
         super().__init__(of, desc=name, unit=unit, total=total, **shown)
@@ -51,7 +54,7 @@ class Progress(tqdm):
             parts.append(left(self.n / self.total, elapsed))
         else:
             parts.append(f"{self.format_interval(elapsed)} so far" if self.total is None else self._took(elapsed))
-        _log.info("%s", ", ".join([*parts, *([self.postfix] if self.postfix else [])]))
+        _log.info("%s", ", ".join([*parts, *([str(self.postfix)] if self.postfix else [])]))
 
     def _took(self, elapsed: float) -> str:
         return f"took {self.format_interval(elapsed)}"

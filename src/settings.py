@@ -54,12 +54,6 @@ def list_of(kind: Kind, least: int = 1) -> Kind:
     return Kind(f"a list; each {kind.said}", Annotated[list[kind.type], Field(min_length=least)])  # type: ignore[name-defined]
 
 
-def _odd(number: int) -> int:
-    if number % 2 == 0:
-        raise ValueError("even")
-    return number
-
-
 def _float(said: str, **limits: Any) -> Kind:
     return Kind(said, Annotated[float, Field(allow_inf_nan=False, **limits)])
 
@@ -69,6 +63,7 @@ FLAG = Kind("true or false", bool)
 COUNT = Kind("a whole number, 1 or more", Annotated[int, Field(ge=1, lt=2**31)])
 WHOLE = Kind("a whole number, 0 or more", Annotated[int, Field(ge=0, lt=2**31)])
 SIZE = Kind("a whole number from 1 to 65536", Annotated[int, Field(ge=1, le=65536)])
+LAYERS = Kind("a whole number from 1 to 64", Annotated[int, Field(ge=1, le=64)])
 SEED = Kind("a whole number from 0 to 4294967295", Annotated[int, Field(ge=0, lt=2**32)])
 SHARE = _float("a number from 0 to 1", ge=0, le=1)
 PART = _float("a number between 0 and 1", gt=0, lt=1)
@@ -201,7 +196,7 @@ SETTINGS: dict[str, Kind] = {
     "uploads": PLACE,
     "largest": COUNT,
     # Of playroom.
-    "size": COUNT,
+    **{f"size.{split}": COUNT for split in ("train", "val", "test_iid", "test_ood", "novel_composition", "novel_word")},
     "workers": WHOLE,
     # Of report.
     "runs": list_of(PLACE, least=0),
@@ -223,7 +218,7 @@ SETTINGS: dict[str, Kind] = {
 _DETR: dict[str, Kind] = {
     "hidden": SIZE,
     "heads": COUNT,
-    "layers": SIZE,
+    "layers": LAYERS,
     "feed_forward": SIZE,
     "queries": SIZE,
     "dropout": RATE,
@@ -490,6 +485,13 @@ PARTS: dict[str, dict[str, Kind]] = {
         "longest": COUNT,
     },
     "src.retrieval.exact.ExactIndex": {},
+    "src.retrieval.lance.LanceIndex": {
+        "place": or_null(PLACE),
+        "storage.*": TEXT,
+        "rows": COUNT,
+        "probes": COUNT,
+        "least": COUNT,
+    },
     "src.retrieval.run.Run": {"folder": PLACE, "videos": COUNT, "moments": COUNT, "device": NAME},
     "src.retrieval.segments.Segments": {
         "network": PLACE,

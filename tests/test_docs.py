@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from src.help import details
 from tests.compose import compose
 
 PROJECT = Path(__file__).parents[1]
@@ -29,6 +30,9 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "arguments"), commands())
 def test_a_documented_command_composes(name: str, arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [word for word in shlex.split(arguments) if "=" in word]
+    if words and words[0].startswith("help="):
+        assert details(words[0].removeprefix("help="), name, [])
+        return
     swept = "-m" in shlex.split(arguments)
     # Of a sweep the first job is composed.
     overrides = [re.sub(r"=([^,\[\]]+),.*", r"=\1", word) if swept else word for word in words]

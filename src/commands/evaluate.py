@@ -24,7 +24,8 @@ from src.retrieval import Retriever
 from src.runs.configuration import configuration
 from src.runs.folder import RunFolder
 from src.runs.predictions import Prediction, read_predictions, require_all_or_no_saliency, to_ranked, write_predictions
-from src.runs.provenance import annotations, data_read
+from src.runs.processes import Processes
+from src.runs.provenance import annotation_digests, data_read
 from src.training import build_trainer, test
 
 _BATCH = 64
@@ -59,7 +60,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]
             write_predictions(run.path / "predictions" / f"{split}.jsonl", predictions, moments, split)
             scores = score(moments, predictions, parts.metrics(split, moments))
             values |= {f"test/{name}": value for name, value in scores.items()}
-            digests |= annotations({split: moments})
+            digests |= annotation_digests({split: moments})
         run.read({"annotations": digests})
         run.metrics(values)
     show(table(values))
@@ -86,11 +87,15 @@ def _test_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, flo
     parts = retriever.parts
     if cfg.split is not None:
         _require_answered(parts, cfg.split)
-    with RunFolder(Path(cfg.folder), parts.cfg) as run:
+    folder = Path(cfg.folder)
+    processes = Processes(folder, lambda: "the same command begins anew")
+    with RunFolder(folder, parts.cfg) as run, processes.together(run.failed):
         data = parts.data([cfg.split] if cfg.split else None)
         run.read(data_read(data))
         model = parts.model(data, configuration(parts.cfg))
-        values = test(build_trainer(parts.cfg), model, data, checkpoint=None)
+        trainer = build_trainer(parts.cfg, processes)
+        data.require_shared(trainer.world_size, tests=True, fitted=False)
+        values = test(trainer, model, data, checkpoint=None)
         run.metrics(values)
     return values
 

@@ -45,7 +45,7 @@ def narrate(cfg: DictConfig) -> None:
     reading = Reading(**cfg.frames)
     writer = narrator.writer(reading)
     outcomes = partial(_outcomes, cfg, narrator, reading)
-    failed = narrate_missing(items, output, writer, cfg.retry_failed, outcomes)
+    failed = narrate_missing(items, output, writer, cfg.retry_failed, outcomes, part=cfg.shard is not None)
     require_narrated(failed, len(items), output)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -88,7 +89,7 @@ def from_videos(cfg: DictConfig) -> DictConfig:
     cfg = _computed(cfg)
     parts = Parts(cfg)
     seconds = {moment.video: moment.duration for split in parts.splits for moment in parts.moments(split)}
-    items = collect(Path(str(cfg.videos)), seconds, cfg.ids)
+    items = collect(Path(str(cfg.videos)), seconds)
     missing = _missing_files(items, cfg)
     layout = parts.layout
     if layout is not None:
@@ -96,27 +97,27 @@ def from_videos(cfg: DictConfig) -> DictConfig:
     missing += parts.encoder.missing()
     if missing:
         raise UserError("; and ".join(missing))
-    shortest = min(items, key=lambda item: seconds[item.video])
-    assert shortest.path is not None
+    shortest = min(items, key=lambda item: seconds[item.video]).path
+    assert shortest is not None
     if isinstance(layout, FromVideos):
         todo = [item.video for item in items if not layout.is_kept(item.video)]
-        _tell(f"features={cfg.features.name}", todo, seconds, lambda: pace(layout, shortest.path))
-    if parts.uses_narratives:
-        _narrate(cfg, items, seconds, shortest)
+        _tell(f"features={cfg.features.name}", todo, seconds, lambda: pace(layout, shortest))
+    narrator, output = build_narrator(cfg.narrator) if parts.uses_narratives else None, parts.places.narratives
+    untold: list[str] = []
+    if isinstance(narrator, FrameNarrator):
+        reading = Reading(**cfg.frames)
+        told = {narratives.video for narratives in read_narratives(output)} if output.is_file() else set()
+        untold = [item.video for item in items if item.video not in told]
+        _tell(f"narrator={narrator.name}", untold, seconds, lambda: narrator.pace(shortest, reading))
+    if isinstance(layout, FromVideos):
+        # What fails is told when the store is made of the others; captions, which take longer, do not wait for it.
+        layout.compute(item.video for item in items)
+    if isinstance(narrator, FrameNarrator) and untold:
+        failed = narrate_missing(
+            items, output, narrator.writer(reading), False, partial(narrator.outcomes, reading=reading)
+        )
+        require_narrated(failed, len(items), output)
     return cfg
-
-
-def _narrate(cfg: DictConfig, items: Sequence[Item], seconds: Mapping[str, float], shortest: Item) -> None:
-    """Narrate what the narratives file of the config lacks, if its narrator looks at files."""
-    narrator, reading, output = build_narrator(cfg.narrator), Reading(**cfg.frames), Places(cfg).narratives
-    done = {narratives.video for narratives in read_narratives(output)} if output.is_file() else set()
-    todo = [item.video for item in items if item.video not in done]
-    if not isinstance(narrator, FrameNarrator) or not todo:
-        return
-    _tell(f"narrator={narrator.name}", todo, seconds, lambda: narrator.pace(shortest.path, reading))
-    writer = narrator.writer(reading)
-    failed = narrate_missing(items, output, writer, False, lambda left: narrator.outcomes(left, reading))
-    require_narrated(failed, len(items), output)
 
 
 def _tell(what: str, todo: Sequence[str], seconds: Mapping[str, float], pace: Callable[[], float]) -> None:
@@ -190,9 +191,9 @@ def ship_network(cfg: DictConfig) -> Path:
     """
     source, parts = best_checkpoint(Path(cfg.ship)), Parts(cfg)
     checkpoint = read_checkpoint(source)
-    load_network(parts.network, checkpoint, source)
+    network = load_network(parts.new_network, checkpoint, source)
     target = MODELS / cfg.name / f"{cfg.name}.safetensors"
-    ship(target, parts.network, configuration(cfg), cfg.notice)
+    ship(target, network, configuration(cfg), cfg.notice)
     _log.info("%s: %d bytes", target, target.stat().st_size)
     return target
 

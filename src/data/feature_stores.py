@@ -59,6 +59,7 @@ def feature_store(
         _log.info("making %s anew: %s", path, why)
     elif kept is not None:
         if not wanted - set(kept):
+            failures_file(path).unlink(missing_ok=True)
             return kept
         _log.info("making %s anew: it lacks %d videos", path, len(wanted - set(kept)))
         wanted |= {video for video in kept if video in layout}

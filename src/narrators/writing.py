@@ -32,6 +32,7 @@ def narrate_missing(
     retry_failed: bool,
     outcomes: Callable[[list[Item]], Iterable[Outcome]],
     report: Report | None = None,
+    part: bool = False,
 ) -> dict[str, str]:
     """Narrate the videos that are not in the narratives file, and have not failed before.
 
@@ -42,6 +43,7 @@ def narrate_missing(
         retry_failed: Whether those that failed before are tried again.
         outcomes: Narrates some of the items.
         report: Is told after each video.
+        part: Whether others narrate the rest of the collection at the same time.
 
     Returns:
         Those of the items that have failed, now or before, and why.
@@ -54,7 +56,7 @@ def narrate_missing(
         if len(todo) < len(items):
             _log.info("%d of %d videos are done or have failed before", len(items) - len(todo), len(items))
         if todo:
-            _write(_unless_all_fail(outcomes(todo)), len(todo), journal, report)
+            _write(_unless_all_fail(outcomes(todo)), len(todo), journal, report, part)
         _log.info("%s: narratives of %d videos", journal.path, len(journal.done))
         return {item.video: journal.failed[item.video] for item in items if item.video in journal.failed}
 
@@ -139,13 +141,14 @@ def _unless_all_fail(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
     yield from failures
 
 
-def _write(outcomes: Iterable[Outcome], total: int, journal: Journal, report: Report | None) -> None:
+def _write(outcomes: Iterable[Outcome], total: int, journal: Journal, report: Report | None, part: bool) -> None:
+    name = journal.path.stem
     captions, repeated, start = 0, 0, time.monotonic()
-    with Progress(None, "narrating", "video", total) as progress:
+    with Progress(None, f"narrating {name}", "video", total, part) as progress:
         for outcome in outcomes:
             journal.append(outcome)
             if isinstance(outcome, Failure):
-                progress.write(f"failed: {outcome.video}: {outcome.reason}")
+                progress.write(f"{name}: failed: {outcome.video}: {outcome.reason}")
             else:
                 captions += len(outcome.texts) - len(outcome.repeated)
                 repeated += len(outcome.repeated)
@@ -153,6 +156,6 @@ def _write(outcomes: Iterable[Outcome], total: int, journal: Journal, report: Re
             progress.set_postfix_str(f"{captions} captions, {speed:.2f} captions/s", refresh=False)
             progress.update()
             if report is not None:
-                report(progress.n, total)
+                report(int(progress.n), total)
     if repeated:
         _log.info("%d frames showed what the one before showed and took its narrative; %d narrated", repeated, captions)

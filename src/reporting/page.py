@@ -323,7 +323,7 @@ def _sureness(
 ) -> list[Sure]:
     """The differences of whole splits and their parts, each of `rows` by the queries in it, in what a query has."""
     names = dict.fromkeys([*columns, "R1@0.5", "R1@0.7", "mIoU"])
-    least = {name: float(found[1]) for name in names if (found := re.fullmatch(r"R1@([\d.]+)", name))}
+    least = {name: float(limit[1]) for name in names if (limit := re.fullmatch(r"R1@([\d.]+)", name))}
     metrics = [name for name in names if name in least or name == "mIoU"]
     others = [variant for variant in ious if variant != baseline]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -72,3 +72,16 @@ class Bm25:
                 begin, end = self._weights.indptr[term : term + 2]
                 total[self._weights.indices[begin:end]] += count * idf * self._weights.data[begin:end]
         return total / most if most else total
+
+
+def counted(documents: Sequence[Iterable[str]]) -> Bm25:
+    """Of documents that are given as their texts."""
+    every = [stems(texts) for texts in documents]
+    vocabulary: dict[str, int] = {}
+    found = [
+        (row, vocabulary.setdefault(stem, len(vocabulary)), count)
+        for row, each in enumerate(every)
+        for stem, count in each.items()
+    ]
+    rows, terms, counts = np.array(found, np.int32).reshape(-1, 3).T
+    return Bm25(rows, terms, counts, len(documents), vocabulary)

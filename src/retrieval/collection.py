@@ -271,7 +271,7 @@ class Collection:
         inside = np.flatnonzero((covered[:, 1] > found.start + 1e-6) & (covered[:, 0] < found.end - 1e-6))
         if not len(inside):
             inside = np.array([np.abs(told.times - (found.start + found.end) / 2).argmin()])
-        narratives = [Told(float(told.times[place]), told.texts[place]) for place in inside]
+        narratives = [Told(float(told.times[place]), told.texts[place]) for place in inside.tolist()]
         because = narratives[int((told.vectors[inside] @ question.vector).argmax())]
         return Hit(*found, because, tuple(narratives))
 

@@ -34,6 +34,9 @@ from src.settings import require_valid
 from src.videos.collection import Item
 from src.videos.frames import duration_of
 
+_READING = ("default", "narrating")
+"""The choices of conf/frames that a narrator's are made of."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -134,7 +137,7 @@ class Retriever:
         composed = checkpoint["configuration"][COMPOSED]
         parts = Parts(moved_here(composed, path, cfg, overrides, [*conf_folders(), *own]))
         require_valid(OmegaConf.to_container(parts.cfg, resolve=True), f"{path}: ")
-        load_network(parts.network, checkpoint, path)
+        parts.network = load_network(parts.new_network, checkpoint, path)
         return cls(parts, device)
 
     def encode(
@@ -270,9 +273,7 @@ class Retriever:
     def _narrated(self, path: Path, chosen: Sequence[str] | None) -> Narratives:
         narrator = self._narrator if chosen is None else build_narrator(compose("narrate", *chosen).narrator)
         # As src.narrate reads video files, unless it is told otherwise.
-        settings: dict[str, Any] = {}
-        for choice in ("default", "narrating"):
-            settings |= OmegaConf.to_container(OmegaConf.load(CONF / "frames" / f"{choice}.yaml"))  # type: ignore[operator]
+        settings: Any = OmegaConf.merge(*(OmegaConf.load(CONF / "frames" / f"{name}.yaml") for name in _READING))
         del settings["defaults"]
         reading = Reading(**settings)
 

@@ -95,6 +95,7 @@ def at_size(vectors: Vectors, size: int) -> Vectors:
     """
     if vectors.shape[1] > size:
         # Their coordinates in a basis of their own span.
-        vectors = np.linalg.qr(vectors.T, mode="r").T
+        spanned: Vectors = np.asarray(np.linalg.qr(vectors.T, mode="r"))
+        vectors = spanned.T
     found: Vectors = np.pad(vectors, ((0, 0), (0, size - vectors.shape[1]))).astype(np.float32)
     return found

@@ -22,6 +22,9 @@ ELSEWHERE = ("paths", "loader", "trainer", "callbacks", "metrics")
 NETWORK = ("features.dim", "text.dim", "merger.", "paragraph.", "match.", "predictor.", "method.")
 """The parts of a config that decide the shape of a network and the meaning of its weights."""
 
+DECODING = ("predictor.network.choice", "predictor.network.most_overlap")
+"""Settings of a network by which the same weights answer in another way."""
+
 # What names files that are written.
 _NAMES = (
     *("data.name", "data.videos", "data.train", "data.val", "data.tests"),
@@ -88,7 +91,7 @@ def network_differences(before: Any, now: Any) -> list[str]:
     return [
         said({key: (there.get(key), here.get(key))})
         for key in sorted(here.keys() | there.keys())
-        if key.startswith(NETWORK) and here.get(key) != there.get(key)
+        if key.startswith(NETWORK) and key not in DECODING and here.get(key) != there.get(key)
     ]
 
 
@@ -116,6 +119,10 @@ def moved_here(
         # Narratives that are there can be read all the same.
         left_out = {"url", "key", *({"model"} if narrator.get("model") not in models else ())}
         content["narrator"] = {key: "???" if key in left_out else value for key, value in narrator.items()}
+    reworder = content.get("reworder")
+    if isinstance(reworder, Mapping):
+        # Nor is who is asked for rewordings; those that are there can be read.
+        content["reworder"] = {"name": reworder.get("name")}
     saved = OmegaConf.create(content)
     saved.folder, saved.logger, saved.ckpt_path = cfg.folder, {}, None
     for group in ELSEWHERE:

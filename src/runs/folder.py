@@ -15,6 +15,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.ending import Ended
 from src.errors import UserError, reason
 from src.files import parse_json, read_text, whole
 from src.runs.configuration import COMPOSED as AS_COMPOSED
@@ -64,12 +65,12 @@ class RunFolder:
         self.started = time.time()
 
     def __enter__(self) -> RunFolder:
-        if _is_first():
+        if is_first():
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self.path)
         # Before the rest: a finished run that is trained on is finished no more.
         self._status("running")
-        if _is_first():
+        if is_first():
             try:
                 write_text(self.path / CONFIG, OmegaConf.to_yaml(self.config, resolve=True))
                 write_text(self.path / COMPOSED, OmegaConf.to_yaml(self.config, resolve=False))
@@ -90,24 +91,28 @@ class RunFolder:
             if error is None:
                 self._status("finished")
             else:
-                self._status("failed", reason=_why(error))
+                self.failed(why(error))
         finally:
-            if _is_first():
+            if is_first():
                 os.close(self._lock)
 
     def read(self, digests: dict[str, Any]) -> None:
         """Write what the run's numbers rest on, as `src.runs.provenance` makes it."""
-        if _is_first():
+        if is_first():
             write_json(self.path / "data.json", digests)
 
     def metrics(self, values: dict[str, float]) -> None:
         """Write the run's final metrics, named as they are logged."""
-        if _is_first():
+        if is_first():
             write_json(self.path / "metrics.json", values)
+
+    def failed(self, reason: str) -> None:
+        """Record that the run has failed."""
+        self._status("failed", reason=reason)
 
     def _status(self, state: str, **more: str) -> None:
         seconds = round(time.time() - self.started, 1)
-        if _is_first():
+        if is_first():
             write_status(self.path, state, started=self.started, seconds=seconds, **more)
 
 
@@ -140,17 +145,19 @@ def drop_attempt(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_first() -> bool:
+def is_first() -> bool:
+    """Whether this is the first process of a run, which is the one that writes."""
     from lightning.pytorch.utilities import rank_zero_only
 
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def _why(error: BaseException) -> str:
-    if isinstance(error, UserError):
+def why(error: BaseException) -> str:
+    """The reason of a run that failed by an exception."""
+    if isinstance(error, UserError | Ended):
         return str(error)
-    if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
-        return "stopped by Ctrl-C"
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted (Ctrl-C)"
     return f"{type(error).__name__}: {error}"
 
 

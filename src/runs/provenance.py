@@ -10,10 +10,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from src.data.datamodule import MomentDataModule
-from src.data.records import Moment
+if TYPE_CHECKING:  # which would import torch into commands that only say what is wrong
+    from src.data.datamodule import MomentDataModule
+    from src.data.records import Moment
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "hydra-core", "h5py", "numpy")
 
@@ -85,10 +86,10 @@ def data_read(data: MomentDataModule) -> dict[str, Any]:
     splits = {"train": data.train.moments, "val": data.val.moments}
     splits |= {name: dataset.moments for name, dataset in data.tests.items()}
     stores = {name: store.made_by for name, store in data.train.stores._asdict().items() if store is not None}
-    return {"annotations": annotations(splits), "stores": stores}
+    return {"annotations": annotation_digests(splits), "stores": stores}
 
 
-def annotations(splits: Mapping[str, Sequence[Moment]]) -> dict[str, str]:
+def annotation_digests(splits: Mapping[str, Sequence[Moment]]) -> dict[str, str]:
     """A digest of each split's moments, as they are learned from and scored against."""
     found = {}
     for split, moments in splits.items():

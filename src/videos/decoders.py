@@ -57,10 +57,7 @@ def open_video(path: Path, backend: Backend, progress: Progress) -> Video:
     Raises:
         UserError: The file cannot be read, holds no frames or is cut off.
     """
-    if not path.is_file():
-        raise UserError(f"no file {path}")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path} is empty (0 bytes)")
+    _require_content(path)
     header = _header(path)
     video: PyAvVideo = (CountedVideo if header.format in _WITHOUT_TIMES else PyAvVideo)(path, header, progress)
     if header.stated_end - video.file_end > _LOST_SECONDS:
@@ -77,6 +74,7 @@ def stated_rate(path: Path) -> float:
     Raises:
         UserError: The file cannot be read.
     """
+    _require_content(path)
     try:
         with av.open(str(path)) as container:
             stream = container.streams.best("video")
@@ -396,6 +394,13 @@ def _header(path: Path) -> _Header:
             return _Header(container.format.name, min(sounds, default=None), end)
     except (av.FFmpegError, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def _require_content(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty (0 bytes)")
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:

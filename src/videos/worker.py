@@ -82,12 +82,11 @@ def _pictured(pixels: Pixels, how: Longest | Crop) -> Pixels:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         return np.ascontiguousarray(_scaled(pixels, size, "bicubic"))
     shorter = min(height, width)
-    size = max(width * how.shorter // shorter, 1), max(height * how.shorter // shorter, 1)
-    scaled = _scaled(pixels, size, how.scaling)
-    left, top = ((side - how.side) / 2 for side in size)
+    size = max(width * how.shorter // shorter, how.side), max(height * how.shorter // shorter, how.side)
+    left, top = ((length - how.side) / 2 for length in size)
     if how.offset == "round":
         left, top = round(left), round(top)
-    return np.ascontiguousarray(scaled[int(top) :, int(left) :][: how.side, : how.side])
+    return np.ascontiguousarray(_scaled(pixels, size, how.scaling)[int(top) :, int(left) :][: how.side, : how.side])
 
 
 def _scaled(pixels: Pixels, size: tuple[int, int], scaling: Filter) -> Pixels:

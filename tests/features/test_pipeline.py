@@ -106,7 +106,7 @@ def test_several_views_in_one_pass_are_those_of_each_alone(folder: Path) -> None
         assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(alone, together[number], strict=True))
 
 
-@pytest.mark.parametrize("size", [(96, 192), (192, 96), (4096, 4), (62, 36)])
+@pytest.mark.parametrize("size", [(96, 192), (192, 96), (1024, 4), (62, 36)])
 def test_the_middle_of_a_picture_is_seen_whatever_its_shape(tmp_path: Path, size: tuple[int, int]) -> None:
     width, height = size
     path = write_video(tmp_path / "a.mp4", [0.0, 0.1], width, height)
@@ -169,7 +169,8 @@ def test_what_cannot_be_read_is_listed_and_the_others_are_done(folder: Path) -> 
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "text.mp4").write_text("no video")
     write_video(folder / "cut.mp4", [n / 30 for n in range(90)], options={"movflags": "faststart"})
-    (folder / "cut.mp4").write_bytes((folder / "cut.mp4").read_bytes()[:-20_000])
+    content = (folder / "cut.mp4").read_bytes()
+    (folder / "cut.mp4").write_bytes(content[: len(content) // 2])
     path = folder.parent / "store.h5"
     layout = computed(folder, Numbers(), parts=str(folder.parent / "parts"))
     with pytest.raises(UserError, match=r"3 of 7 videos have no features, such as cut: .* The others are done"):

@@ -18,6 +18,7 @@ from src.playroom.generation import generate
 from src.playroom.narrator import PlayroomNarrator
 from src.retrieval import Retriever
 from tests.compose import compose
+from tests.playroom.sizes import SMALL as TINY
 
 SMALL = ["text=learned", "text.dim=32", "predictor.network.hidden=16", "predictor.network.heads=2"]
 
@@ -34,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     place = tmp_path_factory.mktemp("playroom")
     data, run = place / "data", place / "run"
     paths = [f"paths.data={data}", f"paths.stores={data}/stores", f"paths.outputs={place}"]
-    generate(data / "playroom", size=12, seed=0, workers=2)
+    generate(data / "playroom", TINY, seed=0, workers=2)
     videos = f"videos={data}/playroom/videos"
     narrate(compose("data=playroom", "narrator=playroom", videos, *paths, config="narrate"))
     chosen = ["+experiment=playroom", *SMALL, *paths]

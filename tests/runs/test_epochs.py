@@ -25,7 +25,7 @@ def test_a_line_an_epoch_and_one_a_minute_and_the_final_table(
     monkeypatch.setattr(progress, "MINUTE", 0.0)
     caplog.set_level(logging.INFO)
     caplog.clear()
-    train(compose(*run, "trainer.check_val_every_n_epoch=2", f"folder={tmp_path}/run", config="train"))
+    train(compose(*run, "+trainer.check_val_every_n_epoch=2", f"folder={tmp_path}/run", config="train"))
     said = caplog.messages
     epochs = [line for line in said if re.match(r"epoch \d of 2: loss", line)]
     assert re.fullmatch(rf"epoch 1 of 2: loss [\d.]+, {UNTIL}", epochs[0])

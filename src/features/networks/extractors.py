@@ -84,7 +84,8 @@ class NetworkExtractor(Extractor):
         """The network where it runs, in evaluation mode."""
         if missing := self.missing():
             raise UserError(missing[0])
-        return self.load().to(self.device, getattr(torch, self.precision), memory_format=torch.channels_last_3d)
+        network = self.load().to(self.device, getattr(torch, self.precision))
+        return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     @cached_property
     def _digest(self) -> str | None:

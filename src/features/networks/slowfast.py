@@ -149,10 +149,12 @@ def stage(channels: int, out: int, blocks: int, kernel: int, stride: int) -> lis
     return [first, *(Bottleneck(out, out, kernel, stride=1, first=False) for _ in range(1, blocks))]
 
 
-def convolution(channels: int, out: int, kernel: tuple[int, int, int], stride: Sequence[int] = (1, 1, 1)) -> nn.Conv3d:
+def convolution(
+    channels: int, out: int, kernel: tuple[int, int, int], stride: tuple[int, int, int] = (1, 1, 1)
+) -> nn.Conv3d:
     """One without bias that keeps the size but for its stride; kernel and stride are (time, height, width)."""
-    padding = tuple(k // 2 for k in kernel)
-    return nn.Conv3d(channels, out, kernel, tuple(stride), padding, bias=False)
+    time, height, width = kernel
+    return nn.Conv3d(channels, out, kernel, stride, (time // 2, height // 2, width // 2), bias=False)
 
 
 def caffe2_names() -> dict[str, str]:

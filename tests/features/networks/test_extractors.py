@@ -21,7 +21,7 @@ from src.features.networks.i3d import I3D
 from src.features.networks.slowfast import SlowFast
 from src.features.networks.vgg import VGG16
 from src.features.networks.weights import read_caffe2
-from tests.features.networks.golden import published, require_close, shapes
+from tests.features.networks.golden import published, shapes
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_even_sampling_does_not_ask_for_the_rate(tmp_path: Path) -> None:
     assert (extractor.chosen(0)[0], extractor.chosen(0)[-1]) == (0, 59)
 
 
-def test_i3d_gives_two_vectors_of_24_frames_alone_and_in_a_batch(shared: Path, tmp_path: Path) -> None:
+def test_i3d_gives_two_vectors_of_24_frames_wherever_they_stand_in_a_batch(tmp_path: Path) -> None:
     path = tmp_path / "rgb_charades.pt"
     torch.save(published(lambda: I3D(157)), path)
     extractor = i3d(path)
@@ -148,7 +148,8 @@ def test_i3d_gives_two_vectors_of_24_frames_alone_and_in_a_batch(shared: Path, t
     windows = np.random.default_rng(0).integers(0, 256, (2, 24, 224, 224, 3), dtype=np.uint8)
     together = extractor(windows)
     assert together.shape == (2, 2, 1024)
-    require_close(extractor(windows[1:])[0], together[1], "alone")
+    # To the last bit: what a run says must not depend on where it was broken off.
+    assert np.array_equal(extractor(windows[::-1].copy())[::-1], together)
 
 
 def test_vgg_and_c3d_have_the_published_shapes() -> None:
