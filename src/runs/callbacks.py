@@ -263,9 +263,10 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        # Lightning counts an epoch as completed only after the hook that its state is kept in.
-        for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
-            progress["completed"] = progress["processed"]
+        # Lightning counts an epoch as completed only after the hook that its state is kept in. Weights alone have none.
+        if "loops" in checkpoint:
+            for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+                progress["completed"] = progress["processed"]
 
     def state_dict(self) -> dict[str, Any]:
         return {"random": gathered(_get_random())}
