@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Literal
 
 import pytest
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from src.data.batch import collate
@@ -171,8 +173,14 @@ def test_spans_are_ranked_by_the_product_of_their_ends() -> None:
     assert found.tolist() == [[[0, 2], [2, 2], [0, 0]]]
 
 
+@cache
+def emb() -> DictConfig:
+    """The network's settings of conf/predictor/emb.yaml."""
+    return compose("+predictor=emb").predictor.network
+
+
 def predictor(**changes: object) -> SpanPredictor:
-    settings = compose("+predictor=emb").predictor.network
+    settings = emb()
     values = {key: value for key, value in settings.items() if key != "_target_"}
     return SpanPredictor(SpanSettings(**{**values, "hidden": 8, "heads": 1, "ranking_iou": (0.3, 0.7), **changes}))
 

@@ -30,6 +30,7 @@ def test_p_is_the_share_of_draws_on_the_other_side_twice() -> None:
     assert (found.mean, found.low, found.high) == (1.0, -1.0, 3.0)
     # The observed sample counts as a draw.
     assert paired_bootstrap(np.array([1.0, 3.0]), np.zeros(2), resamples=999).p == pytest.approx(2 / 1000)
+    assert paired_bootstrap(np.array([-0.25, -0.5]), np.zeros(2), resamples=999).p == pytest.approx(2 / 1000)
     assert paired_bootstrap(np.array([-1.0, 1.0]), np.zeros(2)).p == 1
 
 

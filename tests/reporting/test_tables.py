@@ -34,6 +34,8 @@ def test_runs_that_differ_in_the_seed_alone_share_a_line() -> None:
         "theirs": {("ood", "mIoU"): Cell((11.0,)), ("ood", "R1"): Cell((31.04,), best=True)},
     }
     assert table.of("iid").keys() == {"ours"}
+    assert summarise(RUNS[2:], ["mIoU"]).of("ood").keys() == {"theirs"}
+    assert summarise(RUNS[2:], ["mIoU"]).of("test") == {}
     # One variant is not the best of several.
     assert not any(cell.best for cell in summarise(RUNS[:2], ["mIoU"]).cells["ours"].values())
 
