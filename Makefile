@@ -20,6 +20,7 @@ lint: $(INSTALLED)
 	$(RUN) -m mypy
 
 # The demo, in stages: one whose output exists is skipped, one that was broken off goes on where it was or starts anew.
+# The two networks are trained side by side, a thread each.
 # Text is encoded by minilm where it is to be had, and otherwise learned; to choose: make demo DEMO_TEXT=learned
 DATA := $(or $(TEA_DATA),data)
 DEMO := $(or $(TEA_OUTPUTS),outputs)/demo

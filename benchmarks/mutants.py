@@ -48,6 +48,7 @@ GROUPS = {
         "src/data/layouts.py": "tests/data/test_layouts.py",
         "src/data/narratives.py": "tests/data/test_narratives.py",
         "src/data/records.py": "tests/metrics/test_highlights.py tests/data/annotations/test_readers.py",
+        "src/data/rewordings.py": "tests/rewording/test_rewording.py",
         "src/data/sampler.py": "tests/data/test_sampler.py",
         "src/data/similarity.py": "tests/models/test_values.py",
         "src/data/splits.py": "tests/data/test_splits.py",
@@ -60,6 +61,7 @@ GROUPS = {
         "src/models/detr": "tests/models/detr/test_values.py tests/models/detr/test_parts.py"
         " tests/models/detr/test_parity.py tests/models/detr/test_predictors.py",
         "src/models/dropout.py": "tests/models/test_dropout.py",
+        "src/models/proposals": "tests/models/proposals tests/models/test_values.py",
         "src/models/tea.py": "tests/models/test_tea.py tests/test_training.py",
         "src/models": "tests/models/test_values.py tests/models/test_tea.py tests/models/test_span_parity.py"
         " tests/models/detr/test_parts.py tests/models/detr/test_parity.py",
@@ -68,8 +70,12 @@ GROUPS = {
         "src/runs/callbacks.py": "tests/runs/test_continuing.py tests/test_training.py tests/test_restart.py",
         "src/runs/checkpoints.py": "tests/runs/test_checkpoints.py tests/runs/test_folder.py",
         "src/runs/configuration.py": "tests/runs/test_folder.py tests/runs/test_moving.py",
+        "src/runs/epochs.py": "tests/runs/test_epochs.py",
         "src/runs/folder.py": "tests/runs/test_folder.py tests/reporting/test_damaged_runs.py",
+        "src/runs/jobs.py": "tests/test_launchers.py",
         "src/runs/predictions.py": "tests/runs/test_predictions.py",
+        "src/runs/processes.py": "tests/runs/test_processes.py",
+        "src/runs/provenance.py": "tests/runs/test_provenance.py",
         "src/runs/reading.py": "tests/reporting/test_report.py tests/reporting/test_damaged_runs.py",
         "src/runs/sweeps.py": "tests/runs/test_sweeps.py tests/test_sweep.py",
         "src/runs/trust.py": "tests/runs/test_trust.py tests/runs/test_attacks.py",

@@ -76,7 +76,7 @@ def _reporting(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
         from src.runs.jobs import is_run_apart, run_apart
         from src.runs.sweeps import record_failure
 
-        hydra = HydraConfig.get()
+        hydra: Any = HydraConfig.get()
         try:
             return run_apart(hydra) if is_run_apart(cfg, hydra) else checked()
         except Exception as error:

@@ -54,6 +54,11 @@ class Places:
         """The store of the vectors of any narrator's narratives of the configured videos."""
         return self._stores / f"narratives.{narrator}.{self._cfg['text']['name']}.h5"
 
+    @property
+    def encoded(self) -> Path:
+        """The folder of what was made of single video files."""
+        return Path(self._cfg["paths"]["stores"]) / "encoded"
+
     def index_of(self, collection: str) -> Path:
         """The folder of the index of any collection of videos by the configured narrator, text encoder and engine."""
         kind = str(self._cfg["index"]["name"])

@@ -196,7 +196,7 @@ SETTINGS: dict[str, Kind] = {
     "uploads": PLACE,
     "largest": COUNT,
     # Of playroom.
-    "size": COUNT,
+    **{f"size.{split}": COUNT for split in ("train", "val", "test_iid", "test_ood", "novel_composition", "novel_word")},
     "workers": WHOLE,
     # Of report.
     "runs": list_of(PLACE, least=0),
@@ -492,7 +492,7 @@ PARTS: dict[str, dict[str, Kind]] = {
         "probes": COUNT,
         "least": COUNT,
     },
-    "src.retrieval.run.Run": {"folder": PLACE, "videos": COUNT, "moments": COUNT, "device": NAME},
+    "src.retrieval.run.Run": {"folder": PLACE, "videos": COUNT, "moments": COUNT, "device": NAME, "paths.*": PLACE},
     "src.retrieval.segments.Segments": {
         "network": PLACE,
         "windows": COUNT,

@@ -102,7 +102,7 @@ SLIPS = {
         *("frames.ahead=-1", "ray.workers=-1", "ray.gpus=x", "shards=0", "report=2"),
     ],
     "report": ["runs=5", "runs=folder", "examples=-1", "examples=x", "columns=mIoU", "labels=[3]", "title=[a]"],
-    "playroom": ["size=0", "size=x", "seed=-1", "workers=-1"],
+    "playroom": ["size.train=0", "size.val=x", "seed=-1", "workers=-1"],
     "wandb_view": ["by=merger", "project=3"],
 }
 CASES = [(command, slip) for command, slips in SLIPS.items() for slip in slips]

@@ -1,7 +1,8 @@
 """Generate the Playroom: videos and annotations, in the folder where data=playroom looks for them.
 
 python -m src.playroom
-python -m src.playroom size=100 seed=1 folder=FOLDER
+python -m src.playroom size=standard folder=FOLDER
+python -m src.playroom size.train=100 seed=1 folder=FOLDER
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The index by LanceDB, for collections that are large, shared, or in object storage (the extra `lance`).
 
-Two tables. A row of `narratives` is a narrative with its vector; a row of `videos` is a video, which is written last: only
-narratives with the mark of a row there are read. What a writer had added when it was killed is thus of no video, and goes
-when the next one writes.
+Two tables. A row of `narratives` is a narrative with its vector; a row of `videos` is a video, which is written last:
+only narratives with the mark of a row there are read. What a writer had added when it was killed is thus of no video,
+and goes when the next one writes.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from src.retrieval.windows import spans, step_of, windows
 _FORMAT = "tea-lance-1"
 _TOGETHER = 1024
 """Videos that are taken in at a time: each time is a version of the tables."""
+_KEPT = timedelta(minutes=10)
+"""How long the versions stay that others may be reading."""
 _log = logging.getLogger(__name__)
 
 
@@ -40,7 +42,8 @@ class LanceIndex:
         made_by: What made the vectors, as JSON can say it.
         dim: The numbers of a vector.
         place: Another place: a folder, or an address such as s3://bucket/name.
-        storage: Settings of object storage, as LanceDB takes them (endpoint, region …). Keys are read from the environment.
+        storage: Settings of object storage, as LanceDB takes them (endpoint, region …). Keys are read from the
+            environment.
         rows: Narratives that the vectors' index is asked for.
         probes: Parts of the vectors' index that are searched.
         least: Narratives from which on there is an index of vectors; fewer are all compared.
@@ -172,9 +175,8 @@ class LanceIndex:
         names = np.array(rows["video"].to_pylist())
         times = rows["time"].to_numpy()
         texts = rows["text"].to_pylist()
-        vectors: Vectors = (
-            np.stack(rows["vector"].to_numpy()).astype(np.float32) if len(names) else np.zeros((0, self.dim))
-        )
+        stacked: Any = np.stack(rows["vector"].to_numpy()) if len(names) else np.zeros((0, self.dim))
+        vectors: Vectors = stacked.astype(np.float32)
         found = {}
         for name in dict.fromkeys(names.tolist()):
             (own,) = np.nonzero(names == name)
@@ -242,19 +244,19 @@ class LanceIndex:
         """Remove narratives of no video, and bring the indexes up to date."""
         from lancedb.index import BTree, IvfSq
 
-        marks = [mark for _, mark in self._videos().values()]
-        narratives, videos = self._table("narratives"), self._table("videos")
-        every = set(narratives.search().select(["mark"]).limit(2**31 - 1).to_arrow()["mark"].unique().to_pylist())
-        if left := every - set(marks):
+        marks = {mark for _, mark in self._videos().values()}
+        every = self._table("narratives").search().select(["mark"]).limit(2**31 - 1).to_arrow()["mark"]
+        if left := set(every.unique().to_pylist()) - marks:
             self._delete("narratives", "mark", left)
+        narratives = self._table("narratives")
         there = {index.columns[0] for index in narratives.list_indices()}
         if "mark" not in there:
             narratives.create_index("mark", config=BTree())
         count = narratives.count_rows()
         if count >= self.least and "vector" not in there:
             narratives.create_index("vector", config=IvfSq(distance_type="dot", num_partitions=round(count**0.5)))
-        for table in (narratives, videos):
-            table.optimize(cleanup_older_than=timedelta(0))
+        for name in ("narratives", "videos"):
+            self._table(name).optimize(cleanup_older_than=_KEPT)
 
     def _delete(self, table: str, column: str, values: Collection[str]) -> None:
         rest = iter(values)

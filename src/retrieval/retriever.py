@@ -26,6 +26,7 @@ from src.moments import RankedMoments, align_narratives, pool
 from src.narrators.build import build_narrator
 from src.narrators.narrator import Failure, Narrator, Reading
 from src.places import CONF
+from src.retrieval.kept import kept_features, kept_narratives
 from src.runs.checkpoints import best_checkpoint, load_network, read_checkpoint
 from src.runs.configuration import COMPOSED, moved_here
 from src.runs.trust import conf_folders
@@ -139,20 +140,25 @@ class Retriever:
         parts.network = load_network(parts.new_network, checkpoint, path)
         return cls(parts, device)
 
-    def encode(self, video: str | Path, duration: float | None = None) -> EncodedVideo:
+    def encode(
+        self, video: str | Path, duration: float | None = None, narrator: Sequence[str] | None = None
+    ) -> EncodedVideo:
         """Look at a video, and read or write its narratives.
 
         Args:
-            video: A video file, whose features are computed and whose narratives are written here and now; or the id
-                of a video that the stores have.
+            video: A video file, whose features are computed and which is narrated, once: both are kept among the
+                stores; or the id of a video that the stores have.
             duration: The video's length in seconds; None for a file's own.
+            narrator: Who narrates a file, as on the command line of src.narrate: ["narrator=llava_7b"]; None for the
+                narrator of the network's configuration.
 
         Raises:
             UserError: the file cannot be read, its features cannot be computed here, or the stores lack the video.
         """
         path = Path(video)
         if path.is_file():
-            return self._of_file(path, duration)
+            told = self._narrated(path, narrator) if self.parts.uses_narratives else None
+            return self._of_file(path, duration, told)
         if duration is None:
             raise UserError(
                 f"no video file {video}; of a video in the stores, say how many seconds it lasts: duration=…"
@@ -208,7 +214,7 @@ class Retriever:
         ]
         return collate_inputs(samples).to(self.device).full()
 
-    def _of_file(self, path: Path, duration: float | None, known: Narratives | None = None) -> EncodedVideo:
+    def _of_file(self, path: Path, duration: float | None, told: Narratives | None) -> EncodedVideo:
         seconds = duration if duration is not None else duration_of(path)
         features = None
         if self.parts.uses_video:
@@ -218,10 +224,8 @@ class Retriever:
                     f"{path}: features={settings.name} are not computed from files: put the published ones into a "
                     "store and give the video's id, or train with features that are (features=pixels, features=hf)"
                 )
-            features = pool(torch.from_numpy(layout.of_file(path)), settings.max_snippets, settings.pooling).half()
-        told = known
-        if told is None and self.parts.uses_narratives:
-            told = self._narrated(path)
+            every = kept_features(self.parts.places.encoded, path, layout.identity, lambda: layout.of_file(path))
+            features = pool(torch.from_numpy(every), settings.max_snippets, settings.pooling).half()
         return self._encoded(path.stem, seconds, features, told)
 
     def _encoded(self, video: str, seconds: float, features: Tensor | None, told: Narratives | None) -> EncodedVideo:
@@ -266,15 +270,20 @@ class Retriever:
             )
         return build_narrator(self.parts.cfg.narrator)
 
-    def _narrated(self, path: Path) -> Narratives:
+    def _narrated(self, path: Path, chosen: Sequence[str] | None) -> Narratives:
+        narrator = self._narrator if chosen is None else build_narrator(compose("narrate", *chosen).narrator)
         # As src.narrate reads video files, unless it is told otherwise.
         settings: Any = OmegaConf.merge(*(OmegaConf.load(CONF / "frames" / f"{name}.yaml") for name in _READING))
         del settings["defaults"]
         reading = Reading(**settings)
-        (outcome,) = self._narrator.outcomes([Item(path.stem, path)], reading)
-        if isinstance(outcome, Failure):
-            raise UserError(f"{path} cannot be narrated: {outcome.reason}")
-        return outcome
+
+        def narrate() -> Narratives:
+            (outcome,) = narrator.outcomes([Item(path.stem, path)], reading)
+            if isinstance(outcome, Failure):
+                raise UserError(f"{path} cannot be narrated: {outcome.reason}")
+            return outcome
+
+        return kept_narratives(self.parts.places.encoded, path, narrator.writer(reading), narrate)
 
 
 def _as_stored(vectors: NDArray[np.float32]) -> Tensor:

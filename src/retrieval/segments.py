@@ -54,8 +54,9 @@ class Segments:
         inputs = _inputs(question, candidates, self.retriever.parts.cfg.text.dim)
         ranked = self.retriever.network.rank(inputs.to(self.retriever.device), self.moments)
         found = []
-        for row, candidate in enumerate(candidates):
-            right = self.similarity.probability(candidate)
+        for row, (candidate, right) in enumerate(
+            zip(candidates, self.similarity.probabilities(candidates), strict=True)
+        ):
             count = int(ranked.counts[row])
             # A snippet is a narrative, of one second as the network counts.
             edges = ranked.windows[row, :count].round().long().tolist()
@@ -94,6 +95,7 @@ def at_size(vectors: Vectors, size: int) -> Vectors:
     """
     if vectors.shape[1] > size:
         # Their coordinates in a basis of their own span.
-        vectors = np.linalg.qr(vectors.T, mode="r").T
+        spanned: Vectors = np.asarray(np.linalg.qr(vectors.T, mode="r"))
+        vectors = spanned.T
     found: Vectors = np.pad(vectors, ((0, 0), (0, size - vectors.shape[1]))).astype(np.float32)
     return found

@@ -207,6 +207,11 @@ class LastCheckpoint(Checkpoint):
         self._whole = self._ends = False
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self._random and len(self._random) != trainer.world_size:
+            raise UserError(
+                f"the state to continue from is of {len(self._random)} processes, and {trainer.world_size} are here, "
+                "whose batches are others: continue with as many (trainer.devices, trainer.num_nodes)"
+            )
         if trainer.is_global_zero:
             for rest in self.folder.glob("*.part"):
                 rest.unlink()
@@ -229,7 +234,7 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         self._before = trainer.global_step
         # Not sooner: setting up draws random numbers too.
-        if len(self._random) == trainer.world_size:
+        if self._random:
             _set_random(self._random[trainer.global_rank])
         self._random = []
 

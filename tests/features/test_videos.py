@@ -19,6 +19,7 @@ from src.features.extractor import Extractor, Frames
 from src.features.pixels import CHANNELS, Pixels
 from src.playroom.generation import generate
 from tests.compose import compose
+from tests.playroom.sizes import SMALL
 
 PROJECT = Path(__file__).parents[2]
 
@@ -84,7 +85,7 @@ def test_pixels_tell_colour_and_motion_and_where(videos: Path) -> None:
 
 
 def test_a_data_set_gets_its_store_like_any_other(tmp_path: Path) -> None:
-    generate(tmp_path / "playroom", 12, seed=0, workers=2)
+    generate(tmp_path / "playroom", SMALL, seed=0, workers=2)
     ours = ["data=playroom", "features=pixels", "text=learned", "merger=none", "paragraph=none"]
     cfg = compose(*ours, f"paths.data={tmp_path}", config="prepare")
     make_stores(cfg)

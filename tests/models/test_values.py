@@ -11,14 +11,17 @@ from torch import Tensor, nn
 
 from src.data.batch import collate
 from src.data.similarity import cosines, sentence_vectors, standardised
+from src.errors import UserError
 from src.models.attention import attend
+from src.models.match import CosineMatch, NarrativeEmbedding
 from src.models.mergers import Add, ConcatMLP, CrossAttention, NarrativeOnly, VideoOnly
+from src.models.paragraph import ParagraphQuery
 from src.models.position import clip_code, sine_code
 from src.models.proposals.decode import best_spans
 from src.models.span import losses
 from src.models.span.fusion import Bilinear, Trilinear
 from src.models.span.guided import content_guides
-from src.models.span.predictor import Boundaries, SpanOutput, SpanPredictor, SpanSettings
+from src.models.span.predictor import Boundaries, Embedding, SpanOutput, SpanPredictor, SpanSettings
 from src.models.span.proposals import cells, proposal_features, propose
 from tests.compose import compose
 from tests.models.samples import sample
@@ -287,3 +290,33 @@ def test_moments_are_decoded_in_seconds_of_their_own_video() -> None:
     assert ranked.windows.tolist() == [[[0, 5], [2.5, 5], [0, 2.5], [0, 0]]]
     torch.testing.assert_close(ranked.scores[0, :3].exp(), torch.tensor([0.42, 0.28, 0.18]))
     assert ranked.counts.tolist() == [3]
+
+
+def test_a_branch_with_no_weight_is_not_heard() -> None:
+    video, paragraph = output([0.5, 0.5], [0.2, 0.8], 1.0), output([1.0, 0.0], [0.6, 0.4], 2.0)
+    silent = predictor().fuse(video, paragraph, alpha=0.0)
+    torch.testing.assert_close(silent.boundaries.start.exp(), torch.tensor([[0.5, 0.5]]))
+    torch.testing.assert_close(silent.boundaries.end.exp(), torch.tensor([[0.2, 0.8]]))
+    ParagraphQuery(predictor(), None, text_dim=4, alpha=0.0)
+    with pytest.raises(UserError, match="a weight is 0 or more"):
+        ParagraphQuery(predictor(), None, text_dim=4, alpha=-0.1)
+
+
+def test_how_narratives_match_is_added_to_them() -> None:
+    match = CosineMatch(10)
+    nn.init.ones_(match.embed.weight)
+    nn.init.zeros_(match.embed.bias)
+    embedding = Embedding(10, 10, 0.0)
+    identity(embedding.linear)
+    inputs = collate([sample(0, 3, 4)]).inputs
+    assert inputs.narrative is not None
+    # Of three narratives one is the query, to which the two others are orthogonal or opposed: cosines 1, 0 and −1.
+    inputs.query = torch.zeros(1, 4, 10)
+    inputs.query[..., 0] = 5.0
+    inputs.narrative = torch.zeros(1, 3, 10)
+    inputs.narrative[0, 0, 0], inputs.narrative[0, 1, 1], inputs.narrative[0, 2, 0] = 2.0, 1.0, -3.0
+    found = NarrativeEmbedding(embedding, match)(inputs)
+    root = math.sqrt(3 / 2)
+    torch.testing.assert_close(found[0, :, 0], torch.tensor([2 + root, 0.0, -3 - root]))
+    torch.testing.assert_close(found[0, :, 9], torch.tensor([root, 0.0, -root]))
+    assert torch.equal(NarrativeEmbedding(embedding, None)(inputs), inputs.narrative)

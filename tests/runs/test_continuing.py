@@ -234,6 +234,16 @@ def test_a_run_continues_under_its_own_settings_only(
     assert contents(folder) == files
 
 
+def test_a_state_of_other_processes_is_refused(small: list[str], unbroken: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run_to(folder, small, passed=at("after epoch end", KILL, 1))
+    state = torch.load(folder / LAST, weights_only=True)
+    (last,) = (kept for kept in state["callbacks"].values() if "random" in kept)
+    last["random"] *= 2
+    torch.save(state, folder / LAST)
+    assert "is of 2 processes, and 1 are here" in refused(folder, small)
+
+
 def test_what_changes_no_number_may_change(small: list[str], unbroken: Callable[..., Path], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_to(folder, small, passed=at("after epoch end", KILL, 1))
