@@ -112,9 +112,9 @@ def test_an_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["wandb_view", "narrate", "features", "playroom", "report", "prepare", "train"])
-def test_hydras_own_files_of_every_command(tmp_path: Path, command: str) -> None:
-    code, said, _ = run(tmp_path, 4, command, "videos=x", "collection=x")
+@pytest.mark.parametrize("command", ["wandb_view", "playroom", "report", "narrate"])
+def test_hydras_own_files_of_other_commands(tmp_path: Path, command: str) -> None:
+    code, said, _ = run(tmp_path, 4, command)
     assert code == 1
     assert said.startswith("error: the run folder cannot be written (No space left on device)"), said
     assert len(said.splitlines()) == 1

@@ -243,7 +243,7 @@ WEIGHTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "a sparse tensor": (
         lambda state: state["state_dict"].update(
-            {"network.unknown_word": torch.zeros(1).to_sparse().resize_(2**16, 2**16)}
+            {"network.unknown_word": torch.sparse_coo_tensor([[0], [0]], [0.0], (2**16, 2**16))}
         ),
         "no tensor of numbers",
     ),

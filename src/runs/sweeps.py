@@ -101,7 +101,8 @@ class Summary(Callback):
         of_jobs.append(f"hydra.job.config.override_dirname.exclude_keys=[{left_out}]")
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self.note(Path(config.hydra.runtime.output_dir), config.hydra.job.num, "unfinished", "it was killed")
+        if self.record is not None:  # without a multirun a job has no number
+            self.note(Path(config.hydra.runtime.output_dir), config.hydra.job.num, "unfinished", "it was killed")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         if self.record is not None and _read(self.record / f"{config.hydra.job.num}.json")["state"] == "unfinished":
