@@ -492,7 +492,7 @@ PARTS: dict[str, dict[str, Kind]] = {
         "probes": COUNT,
         "least": COUNT,
     },
-    "src.retrieval.run.Run": {"folder": PLACE, "videos": COUNT, "moments": COUNT, "device": NAME},
+    "src.retrieval.run.Run": {"folder": PLACE, "videos": COUNT, "moments": COUNT, "device": NAME, "paths.*": PLACE},
     "src.retrieval.segments.Segments": {
         "network": PLACE,
         "windows": COUNT,

@@ -76,13 +76,13 @@ def look(collection: Collection, similarity: Similarity, moments: Sequence[Momen
         for moment, candidates in zip(some, every, strict=True):
             windows = torch.tensor(moment.windows, dtype=torch.float64)
             rows = []
-            for each in candidates:
+            for each, numbers in zip(candidates, window_numbers(candidates), strict=True):
                 right = each.video == moment.video
                 runs = [
                     (span, numbers, right and float(iou(torch.tensor(span, dtype=torch.float64), windows).max()) >= 0.5)
                     for span, numbers in similarity.moments(each)
                 ]
-                rows.append(Seen(each.video, right, window_numbers(each), runs))
+                rows.append(Seen(each.video, right, numbers, runs))
             seen.append(rows)
     return seen
 

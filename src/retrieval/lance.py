@@ -29,6 +29,8 @@ from src.retrieval.windows import spans, step_of, windows
 _FORMAT = "tea-lance-1"
 _TOGETHER = 1024
 """Videos that are taken in at a time: each time is a version of the tables."""
+_KEPT = timedelta(minutes=10)
+"""How long the versions stay that others may be reading."""
 _log = logging.getLogger(__name__)
 
 
@@ -242,19 +244,19 @@ class LanceIndex:
         """Remove narratives of no video, and bring the indexes up to date."""
         from lancedb.index import BTree, IvfSq
 
-        marks = [mark for _, mark in self._videos().values()]
-        narratives, videos = self._table("narratives"), self._table("videos")
-        every = set(narratives.search().select(["mark"]).limit(2**31 - 1).to_arrow()["mark"].unique().to_pylist())
-        if left := every - set(marks):
+        marks = {mark for _, mark in self._videos().values()}
+        every = self._table("narratives").search().select(["mark"]).limit(2**31 - 1).to_arrow()["mark"]
+        if left := set(every.unique().to_pylist()) - marks:
             self._delete("narratives", "mark", left)
+        narratives = self._table("narratives")
         there = {index.columns[0] for index in narratives.list_indices()}
         if "mark" not in there:
             narratives.create_index("mark", config=BTree())
         count = narratives.count_rows()
         if count >= self.least and "vector" not in there:
             narratives.create_index("vector", config=IvfSq(distance_type="dot", num_partitions=round(count**0.5)))
-        for table in (narratives, videos):
-            table.optimize(cleanup_older_than=timedelta(0))
+        for name in ("narratives", "videos"):
+            self._table(name).optimize(cleanup_older_than=_KEPT)
 
     def _delete(self, table: str, column: str, values: Collection[str]) -> None:
         rest = iter(values)

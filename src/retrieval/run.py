@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from src.arguments import quoted
 from src.data.records import Narratives
 from src.errors import UserError
 from src.retrieval.index import Candidate, Question
@@ -28,11 +29,21 @@ class Run:
         videos: Videos that the network looks at, those of the best windows.
         moments: Moments of a video, at most.
         device: Where the network runs.
+        paths: Where things lie, as conf/paths names it.
         similarity: Says how probable a window's video is.
     """
 
-    def __init__(self, folder: str, videos: int, moments: int, device: str, similarity: Similarity) -> None:
+    def __init__(
+        self,
+        folder: str,
+        videos: int,
+        moments: int,
+        device: str,
+        paths: Mapping[str, str],
+        similarity: Similarity,
+    ) -> None:
         self.folder, self.videos, self.moments, self.device = folder, videos, moments, device
+        self.paths = paths
         self.similarity = similarity
         self._encoded: dict[tuple[str, Path | None], EncodedVideo] = {}
 
@@ -43,12 +54,12 @@ class Run:
     @cached_property
     def retriever(self) -> Retriever:
         """The network, loaded when it is first asked: no code runs that its files choose."""
-        return Retriever.load(self.folder, device=self.device)
+        places = [f"paths.{name}={quoted(str(place))}" for name, place in self.paths.items()]
+        return Retriever.load(self.folder, overrides=places, device=self.device)
 
     def __call__(self, question: Question, candidates: Sequence[Candidate], source: Source) -> list[Found]:
         best: dict[str, float] = {}
-        for candidate in candidates:
-            right = self.similarity.probability(candidate)
+        for candidate, right in zip(candidates, self.similarity.probabilities(candidates), strict=True):
             best[candidate.video] = max(best.get(candidate.video, 0.0), right)
         found = []
         for video in sorted(best, key=lambda each: -best[each])[: self.videos]:

@@ -54,8 +54,9 @@ class Segments:
         inputs = _inputs(question, candidates, self.retriever.parts.cfg.text.dim)
         ranked = self.retriever.network.rank(inputs.to(self.retriever.device), self.moments)
         found = []
-        for row, candidate in enumerate(candidates):
-            right = self.similarity.probability(candidate)
+        for row, (candidate, right) in enumerate(
+            zip(candidates, self.similarity.probabilities(candidates), strict=True)
+        ):
             count = int(ranked.counts[row])
             # A snippet is a narrative, of one second as the network counts.
             edges = ranked.windows[row, :count].round().long().tolist()

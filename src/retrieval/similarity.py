@@ -15,9 +15,10 @@ from src.baselines.similarity import best_runs
 from src.retrieval.index import Candidate, Question
 from src.retrieval.ranker import Found, Source
 
-WINDOW = ("max", "best3", "best5", "best10", "mean", "words")
-"""What the probability of a window is made of: its highest cosine, the means of the highest 3, 5 and 10 and of all, and
-how well the words of its video match (BM25, as a share of the most possible)."""
+WINDOW = ("max", "best3", "best5", "best10", "mean", "words", "place", "word_place")
+"""What the probability of a window is made of: its highest cosine, the means of the highest 3, 5 and 10 and of all; how
+well the words of its video match (BM25, as a share of the most possible); and 10 / (10 + n) where n windows have a
+higher mean of 5, and where the words of n match better."""
 
 RUN = ("first", "sum", "share", "length")
 """What the probability of a run is made of, given that its window is right: whether it is the window's best, the sum of
@@ -44,15 +45,14 @@ class Similarity:
 
     def __call__(self, question: Question, candidates: Sequence[Candidate], source: Source) -> list[Found]:
         found = []
-        for candidate in candidates:
-            right = self.probability(candidate)
+        for candidate, right in zip(candidates, self.probabilities(candidates), strict=True):
             for (start, end), numbers in self.moments(candidate):
                 found.append(Found(candidate.video, start, end, right * _sigmoid(self._run, numbers)))
         return found
 
-    def probability(self, candidate: Candidate) -> float:
-        """That a window's video is the one that is asked for."""
-        return _sigmoid(self._window, window_numbers(candidate))
+    def probabilities(self, candidates: Sequence[Candidate]) -> list[float]:
+        """Of each window that its video is the one that is asked for."""
+        return [_sigmoid(self._window, numbers) for numbers in window_numbers(candidates)]
 
     def moments(self, candidate: Candidate) -> list[tuple[tuple[float, float], NDArray[np.float64]]]:
         """The runs of a window as (start, end) in seconds, best first, each with the numbers of `RUN`."""
@@ -65,24 +65,27 @@ class Similarity:
         return [
             (
                 (float(candidate.spans[first, 0]), float(candidate.spans[last, 1])),
-                np.array(
-                    [
-                        float(number == 0),
-                        total / np.sqrt(last + 1 - first),
-                        max(total, 0.0) / best,
-                        (last + 1 - first) / len(cosines),
-                    ]
-                ),
+                _run_numbers(number, last + 1 - first, total, best, len(cosines)),
             )
             for number, (first, last, total) in enumerate(runs)
         ]
 
 
-def window_numbers(candidate: Candidate) -> NDArray[np.float64]:
-    """The numbers of `WINDOW`."""
-    ordered = np.sort(candidate.cosines.astype(np.float64))[::-1]
-    means = [ordered[:count].mean() for count in (1, 3, 5, 10, len(ordered))]
-    return np.array([*means, candidate.words])
+def window_numbers(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
+    """The numbers of `WINDOW` (n, 8) of the candidates of one sentence."""
+    numbers = np.empty((len(candidates), len(WINDOW)))
+    for row, candidate in zip(numbers, candidates, strict=True):
+        ordered = np.sort(candidate.cosines.astype(np.float64))[::-1]
+        row[:6] = [*(ordered[:count].mean() for count in (1, 3, 5, 10, len(ordered))), candidate.words]
+    for column, of in ((6, 2), (7, 5)):
+        higher = (numbers[:, of] > numbers[:, of, None]).sum(axis=1)
+        numbers[:, column] = 10 / (10 + higher)
+    return numbers
+
+
+def _run_numbers(number: int, length: int, total: float, best: float, window: int) -> NDArray[np.float64]:
+    """The numbers of `RUN`."""
+    return np.array([float(number == 0), total / np.sqrt(length), max(total, 0.0) / best, length / window])
 
 
 def _sigmoid(weights: NDArray[np.float64], numbers: NDArray[np.float64]) -> float:

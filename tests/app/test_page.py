@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from src.playroom.generation import generate
+from src.playroom.splits import SPLITS
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
@@ -35,7 +36,7 @@ pytestmark = [
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The page over two videos of the Playroom, and a folder with another one."""
     place = tmp_path_factory.mktemp("page")
-    generate(place / "data" / "playroom", size=8, seed=0, workers=1)
+    generate(place / "data" / "playroom", dict.fromkeys(SPLITS, 1), seed=0, workers=1)
     videos = sorted((place / "data" / "playroom" / "videos").glob("*.mp4"))
     (place / "videos").mkdir()
     for video in videos[:2]:

@@ -1,40 +1,36 @@
-"""Retrieval in a collection, on answers that can be followed by hand."""
+"""Recall in a corpus counts the annotated video and its moments among those of all others."""
 
 from __future__ import annotations
+
+import pytest
 
 from src.data.batch import GroundTruth
 from src.data.records import Moment
 from src.metrics.corpus import CorpusRecall, Placed
 
-TRUTH = GroundTruth.of(
-    [
-        Moment("q0", "a", "a person waves", ((0.0, 4.0), (10.0, 20.0)), 30.0),
-        Moment("q1", "b", "a door opens", ((0.0, 10.0),), 30.0),
-    ]
-)
+
+def asked(video: str, *windows: tuple[float, float]) -> GroundTruth:
+    return GroundTruth.of([Moment("q", video, "a query", windows, 100.0)])
 
 
-def values(*answers: list[Placed]) -> dict[str, float]:
-    metric = CorpusRecall([1, 2], [0.5, 0.7])
-    metric.update(answers, TRUTH)
-    return {name: float(value) for name, value in metric.compute().items()}
-
-
-def test_a_video_counts_once_and_a_moment_by_its_best_window() -> None:
-    first = [Placed("b", 10.0, 20.0), Placed("b", 0.0, 4.0), Placed("a", 10.0, 20.0)]
-    second = [Placed("b", 5.0, 10.0), Placed("b", 0.0, 7.0), Placed("a", 0.0, 10.0)]
-    assert values(first, second) == {
-        # The first query's video is the second of two, the second query's the first.
-        **{"VR1": 50.0, "VR2": 100.0},
-        # Its moment is the third of three; the second query has IoUs of exactly 0.5 and 0.7, of its own video.
-        **{"R1@0.5": 50.0, "R2@0.5": 50.0, "R1@0.7": 0.0, "R2@0.7": 50.0},
+def test_videos_are_ranked_by_their_first_moment_and_moments_by_themselves() -> None:
+    metric = CorpusRecall([1, 2, 5], [0.5, 0.7])
+    answer = [Placed("b", 0, 10), Placed("b", 20, 30), Placed("a", 50, 60), Placed("a", 0, 6), Placed("a", 0, 10)]
+    metric.update([answer], asked("a", (0, 10), (80, 90)))
+    values = {name: float(value) for name, value in metric.compute().items()}
+    assert values == {
+        **{"VR1": 0, "VR2": 100, "VR5": 100},
+        **{"R1@0.5": 0, "R2@0.5": 0, "R5@0.5": 100},
+        **{"R1@0.7": 0, "R2@0.7": 0, "R5@0.7": 100},
     }
-    assert values([Placed("a", 10.0, 20.0)], [Placed("a", 0.0, 10.0)])["R1@0.7"] == 50
 
 
-def test_batches_add_up_and_no_query_has_no_value() -> None:
+def test_the_same_seconds_of_another_video_are_wrong() -> None:
     metric = CorpusRecall([1], [0.5])
-    assert metric.compute() == {}
-    for answers in ([[Placed("a", 0.0, 4.0)], []], [[], [Placed("b", 9.0, 10.0)]]):
-        metric.update(answers, TRUTH)
-    assert {name: float(value) for name, value in metric.compute().items()} == {"VR1": 50.0, "R1@0.5": 25.0}
+    metric.update([[Placed("b", 0, 10)], [], [Placed("a", 0, 10)]], GroundTruth.of([*asked("a", (0, 10)).moments] * 3))
+    assert float(metric.compute()["VR1"]) == pytest.approx(100 / 3)
+    assert float(metric.compute()["R1@0.5"]) == pytest.approx(100 / 3)
+
+
+def test_without_a_query_there_is_no_value() -> None:
+    assert CorpusRecall([1], [0.5]).compute() == {}

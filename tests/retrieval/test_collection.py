@@ -12,7 +12,7 @@ from src.commands.search import search
 from src.errors import UserError
 from src.retrieval import Collection
 from src.retrieval.ranker import Found, best
-from src.retrieval.results import lighthouse
+from src.retrieval.results import lighthouse, record
 from tests.compose import compose
 from tests.retrieval.captions import TOLD, settings, write_captions
 
@@ -42,7 +42,7 @@ def test_several_sentences_are_answered_as_each_alone(collection: Collection) ->
     together = collection.search_all(sentences)
     assert [hits[0].video for hits in together] == ["street", "short", "kitchen"]
     for sentence, hits in zip(sentences, together, strict=True):
-        assert collection.search(sentence) == hits
+        assert record(sentence, collection.search(sentence)) == record(sentence, hits)
 
 
 def test_one_video_alone(collection: Collection) -> None:

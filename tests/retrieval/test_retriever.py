@@ -16,7 +16,7 @@ from src.commands.train import train
 from src.errors import UserError
 from src.playroom.generation import generate
 from src.playroom.narrator import PlayroomNarrator
-from src.retrieval import Retriever
+from src.retrieval import Collection, Retriever
 from tests.compose import compose
 from tests.playroom.sizes import SMALL as TINY
 
@@ -96,6 +96,24 @@ def test_a_video_is_narrated_once_and_by_whom_is_said(
     other = retriever.encode(video, narrator=told).told
     assert other is not None
     assert other.texts == ("a red ball",)
+
+
+def test_a_collection_is_searched_with_a_run(trained: Trained, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for video in sorted((trained.data / "playroom" / "videos").glob("*.mp4"))[:2]:
+        shutil.copy(video, videos)
+    places = [f"paths.stores={tmp_path}/stores", f"paths.outputs={tmp_path}", f"paths.data={trained.data}"]
+    model = ["model=run", f"model.ranker.folder={trained.run}", "model.ranker.moments=2"]
+    collection = Collection(videos, ["narrator=playroom", "text=learned", *model, *places])
+    hits = collection.search("somebody jumps in the air", top=9)
+    assert {hit.video for hit in hits} == {video.stem for video in videos.iterdir()}
+    assert 2 <= len(hits) <= 4
+    for hit in hits:
+        assert 0 <= hit.start < hit.end
+        assert 0 < hit.probability < 1
+        assert hit.narratives
+    assert list((tmp_path / "stores" / "encoded").glob("*.npy"))
 
 
 def test_a_file_and_the_stores_give_the_answers_of_the_test(trained: Trained, retriever: Retriever) -> None:
