@@ -96,11 +96,11 @@ def is_trial(trainer: lightning.Trainer) -> bool:
     return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
 
 
-_STATE_OF_TRAINING = ("optimizer_states", "lr_schedulers", "loops")
+_STATE_OF_TRAINING = ("optimizer_states", "lr_schedulers")
 
 
 class BestCheckpoint(Checkpoint):
-    """Keeps the weights of the best validation, `folder`/best.ckpt, without the state of training, which is twice as
+    """Keeps the weights of the best validation, `folder`/best.ckpt, without the optimizer, which is twice as
     large; of equals those of the first.
 
     Args:

@@ -82,7 +82,7 @@ def test_what_is_within_chance_has_no_colour_and_says_so(page: Path) -> None:
     (table,) = page.parent.glob("*[!s].md")
     lines = table.read_text().splitlines()
     assert "° within chance" in lines[0]
-    assert [line.split("|")[1].strip() for line in lines[1:] if "°" in line] == ["novel_word", "test_iid"]
+    assert {line.split("|")[1].strip() for line in lines[1:] if "°" in line} == {"novel_word", "test_iid"}
 
 
 def test_the_parts_of_a_split_stand_in_its_table_with_intervals_of_their_own(page: Path) -> None:
