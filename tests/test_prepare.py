@@ -21,6 +21,7 @@ from src.data.splits import load_split
 from src.errors import UserError
 from src.playroom.generation import generate
 from tests.compose import compose
+from tests.playroom.sizes import SMALL
 
 VIDEOS = ("v_train", "v_val", "v_test")
 PROJECT = Path(__file__).parents[1]
@@ -182,7 +183,7 @@ def test_what_is_missing_is_named_as_the_user_names_it(data: Path, monkeypatch: 
 
 
 def test_everything_is_made_of_a_folder_of_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    generate(tmp_path / "playroom", 12, seed=0, workers=2)
+    generate(tmp_path / "playroom", SMALL, seed=0, workers=2)
     videos = (tmp_path / "playroom" / "videos").rename(tmp_path / "elsewhere")
     words = ["+experiment=playroom", "text=learned", f"videos={videos}"]
     paths = [f"paths.data={tmp_path}", f"paths.stores={tmp_path}/stores"]
