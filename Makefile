@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 PIP = $(RUN) -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: install demo page segments test test-slow bench mutants lint format clean
+.PHONY: install demo page app segments test test-slow bench mutants lint format clean
 
 install: $(INSTALLED)
 
@@ -20,6 +20,7 @@ lint: $(INSTALLED)
 	$(RUN) -m mypy
 
 # The demo, in stages: one whose output exists is skipped, one that was broken off goes on where it was or starts anew.
+# The two networks are trained side by side, a thread each.
 # Text is encoded by minilm where it is to be had, and otherwise learned; to choose: make demo DEMO_TEXT=learned
 DATA := $(or $(TEA_DATA),data)
 DEMO := $(or $(TEA_OUTPUTS),outputs)/demo
@@ -50,6 +51,10 @@ $(DEMO)/$(DEMO_TEXT)/%.trained: $(DEMO)/prepared-$(DEMO_TEXT)
 
 $(DEMO)/report.html: $(DEMO)/$(DEMO_TEXT)/playroom_baseline.trained $(DEMO)/$(DEMO_TEXT)/playroom.trained
 	$(RUN) -m src.report runs=[$(DEMO)/$(DEMO_TEXT)] output=$(DEMO) videos=$(VIDEOS) title='TEA on the Playroom' > /dev/null
+
+# The page on which videos are searched, on those of the Playroom: without any download.
+app: $(DEMO)/narrated
+	$(RUN) -m src.app videos=$(VIDEOS) collection=playroom narrator=playroom text=$(or $(DEMO_TEXT),$$($(RUN) -m src.text))
 
 # The network over similarities that comes with this project. Needs QVHighlights val, VTG-GPT's captions and rewordings in
 # $(DATA)/qvhighlights; half an hour on one processor, most of it encoding.

@@ -3,6 +3,7 @@
     python -m benchmarks.narration batching VIDEO   captions a second by batch size
     python -m benchmarks.narration waiting VIDEO    how long captioning waits for frames
     python -m benchmarks.narration memory FOLDER    peak memory for a video of a minute and of an hour, made in FOLDER
+    python -m benchmarks.narration similar FOLDER   captions saved by frames.skip_similar
 
 The network is a LLaVA of a few hundred thousand random weights, loaded as a real one is. It is far quicker than a real
 one: what is measured here weighs less where it is used.
@@ -25,8 +26,9 @@ import numpy as np
 from src.data.records import Narratives
 from src.narrators.huggingface import HuggingFaceNarrator
 from src.narrators.narrator import Reading
-from src.videos.collection import Item
+from src.videos.collection import Item, collect
 from src.videos.frames import Backend, Pixels, read_frames
+from src.videos.similarity import thumbnail, without_similar
 from tests.narrators.tiny import save_llava
 from tests.narrators.videos import write_pictures
 
@@ -103,6 +105,29 @@ def memory(model: Path, folder: Path, tokens: int) -> None:
         print(f"| {reader} | {minute:.0f} MB | {hour:.0f} MB | {hour - minute:.0f} MB |", flush=True)
 
 
+def similar(folder: Path) -> None:
+    """The share of frames that are not narrated at several thresholds, of every video of a folder, one a second."""
+    left_out: dict[float, list[float]] = {most: [] for most in (1, 2, 3, 5, 8, 12)}
+    counts: list[int] = []
+    for _, path in collect(folder, None):
+        assert path is not None
+        frames = [frame._replace(pixels=_small(frame.pixels)) for frame in read_frames(path, 1.0, "pyav", 1344)]
+        counts.append(len(frames))
+        for most, shares in left_out.items():
+            shares.append(1 - sum(1 for _ in without_similar(frames, most)) / len(frames))
+    print(f"{sum(counts)} frames of {len(counts)} videos\n")
+    print("| frames.skip_similar | left out | of a video, from … to | captions saved an hour of video |")
+    print("| --- | --- | --- | --- |")
+    for most, shares in left_out.items():
+        share = float(np.average(shares, weights=counts))
+        print(f"| {most} | {share:.1%} | {min(shares):.0%} … {max(shares):.0%} | {3600 * share:.0f} |")
+
+
+def _small(pixels: Pixels) -> Pixels:
+    """A picture in grey at the size that is compared, as colours again."""
+    return np.repeat(np.asarray(thumbnail(pixels), np.uint8)[..., None], 3, axis=2)
+
+
 def _peak(model: Path, video: Path, reader: str, tokens: int) -> float:
     """MB that a new process takes at most."""
     context = multiprocessing.get_context("spawn")
@@ -136,11 +161,14 @@ def _made(path: Path, minutes: int) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("batching", "waiting", "memory"))
-    parser.add_argument("place", type=Path, help="a video, or for memory a folder")
+    parser.add_argument("what", choices=("batching", "waiting", "memory", "similar"))
+    parser.add_argument("place", type=Path, help="a video, or for memory and similar a folder")
     parser.add_argument("--tokens", type=int, default=60, help="of each caption")
     parser.add_argument("--repeats", type=int, default=5, help="rounds, or copies of the video")
     arguments = parser.parse_args()
+    if arguments.what == "similar":
+        similar(arguments.place)
+        return
     with tempfile.TemporaryDirectory() as folder:
         model = save_llava(Path(folder) / "llava")
         if arguments.what == "batching":

@@ -6,8 +6,9 @@
 
 The annotations are made up in ActivityNet-Captions' format and number: 37,421 queries of 10,009 training videos, 34,536
 of 4,917 in the other splits, words as frequent as in English. So are 20 narratives a video, a GloVe file of 13,000
-words, and features of few numbers, of which most videos share a file. Each command runs in a process of its own on the
-CPU. Its peak counts the pages of files that it maps; its disk is what it adds to the folder.
+words, and features of few numbers, of which most videos share a file. Features are computed of 200 videos of half a
+minute, 320 × 240 at 15 frames a second. Each command runs in a process of its own on the CPU. Its peak counts the pages
+of files that it maps; its disk is what it adds to the folder.
 """
 
 from __future__ import annotations
@@ -28,11 +29,16 @@ from tqdm import tqdm
 from src.data.narratives import write_narratives
 from src.data.records import Narratives
 from src.tables import pipes
+from tests.narrators.videos import write_pictures
 
 SPLITS = {"train": (10_009, 37_421), "val_1": (4_917, 17_505), "val_2": (4_917, 17_031)}
 """Videos and queries of each split; those of the last two are the same videos."""
 
 VOCABULARY, WORDS, NARRATIVES, SNIPPETS, DIM, TEXT = 13_000, 13, 20, 16, 256, 300
+FILES, SECONDS, RATE = 200, 30, 15
+"""Video files whose features are computed, their length, and frames a second."""
+STEPS = 20
+"""Of training; then it validates once."""
 
 
 class Cost(NamedTuple):
@@ -60,6 +66,7 @@ class World:
             videos += ids if split != "val_2" else []
         self._narrate(videos)
         self._extract(videos)
+        self._film(round(times * FILES))
         with self._new("data/glove/glove.840B.300d.txt").open("w") as file:
             numbers = self._random.standard_normal(TEXT + VOCABULARY).round(4).astype(str).tolist()
             file.writelines(f"{name} {' '.join(numbers[i : i + TEXT])}\n" for i, name in enumerate(names))
@@ -107,20 +114,34 @@ class World:
         for number, video in enumerate(videos):
             self._new(f"features/activitynet/i3d/{video}.npy").symlink_to(different[number % len(different)])
 
+    def _film(self, count: int) -> None:
+        blocks = self._random.integers(0, 255, (SECONDS, 24, 32, 3), np.uint8).repeat(10, axis=1).repeat(10, axis=2)
+        pictures = ((number / RATE, blocks[number // RATE]) for number in range(SECONDS * RATE))
+        film = write_pictures(self._new("film.mp4"), pictures, 320, 240)
+        for number in range(count):
+            self._new(f"videos/{number}.mp4").symlink_to(film)
+
 
 def stages(world: World) -> Mapping[str, list[str]]:
     """The commands, in the order in which each has what it needs."""
     outputs = world.folder / "outputs"
     experiment = ["+experiment=anet_i3d", f"features.dim={DIM}", *world.overrides]
-    short = ["trainer=cpu", "trainer.max_steps=20", "+trainer.limit_val_batches=2", "test=false"]
+    steps = [f"trainer.max_steps={STEPS}", f"+trainer.val_check_interval={STEPS}", "+trainer.limit_val_batches=2"]
     baselines = {name: outputs / "runs" / name for name in ("prior", "whole_video")}
     scored = {
         f"evaluate a baseline ({name})": ["src.evaluate", f"baseline={name}", "data=anet", f"hydra.run.dir={place}"]
         for name, place in baselines.items()
     }
     return {
+        "compute features": ["src.features", f"videos={world.folder}/videos", "collection=films", *world.overrides],
         "prepare": ["src.prepare", *experiment],
-        "start training (20 steps)": ["src.train", *experiment, *short, f"hydra.run.dir={outputs}/train"],
+        f"start training ({STEPS} steps)": [
+            *("src.train", *experiment, "trainer=cpu", *steps, "test=false", f"hydra.run.dir={outputs}/train")
+        ],
+        "evaluate a network": [
+            *("src.evaluate", f"checkpoint={outputs}/train", "split=val_1", "trainer=cpu"),
+            *(f"hydra.run.dir={outputs}/tested", *world.overrides),
+        ],
         **{name: [*command, *world.overrides] for name, command in scored.items()},
         "evaluate predictions": [
             *("src.evaluate", f"predictions={baselines['prior']}/predictions/val_2.jsonl", "data=anet"),
@@ -133,11 +154,14 @@ def stages(world: World) -> Mapping[str, list[str]]:
 def cost(command: list[str], folder: Path) -> Cost:
     """Run `python -m` and tell what it took, itself and the processes it started."""
     before = _size(folder)
-    process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"this command failed: python -m {' '.join(command)}")
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            last = said.read().decode().strip().splitlines()[-1:]
+            raise SystemExit(f"this command failed: python -m {' '.join(command)}\n{''.join(last)}")
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3, (_size(folder) - before) / 1e6)
 
 

@@ -13,6 +13,15 @@ _PATHS = frozenset(
     (
         *("videos", "features.videos", "collection", "output", "folder", "predictions", "checkpoint", "ckpt_path"),
         *("import_narratives", "convert_checkpoint", "narrator.captions", "text.encoder.path"),
+        *(
+            "queries",
+            "video",
+            "index.engine.place",
+            "model.ranker.folder",
+            "model.ranker.network",
+            "compare.ranker.folder",
+            "uploads",
+        ),
     )
 )
 # Those that may be a list of paths too.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
+from src.arguments import quoted
 from src.data.datamodule import MomentDataModule, Snippets, Stores
 from src.data.feature_stores import feature_store, missing_places, require_same_features
 from src.data.layouts import Layout
@@ -20,16 +23,38 @@ from src.data.splits import load_split, split_names
 from src.data.store import Store
 from src.data.text_stores import narrative_store, query_store, rewording_store
 from src.errors import UserError
+from src.files import require_folder
 from src.metrics.split import SplitMetrics
 from src.models.mergers import Merger
 from src.models.network import Network
 from src.models.predictor import Settings
 from src.models.tea import TEA
-from src.places import Places
+from src.places import CONF, Places
 from src.text.encoder import TextEncoder
 
 NO_REWORDER = "none"
 """The name of the choice of conf/reworder by which queries have no rewordings."""
+
+
+def compose(command: str, *overrides: str, folder: str | Path = ".", conf: Sequence[str | Path] = ()) -> DictConfig:
+    """The config of a command, composed in a script or notebook as the command composes it.
+
+    Args:
+        command: train, evaluate, prepare …
+        overrides: Settings as on the command line, such as +experiment=charades_cd_i3d.
+        folder: The run folder, which a command names by the time.
+        conf: Config folders of your own, as `--config-dir` names one.
+
+    Raises:
+        HydraException: there is no such setting or choice.
+    """
+    own = ",".join(quoted(str(Path(each).resolve())) for each in conf)
+    found = [f"hydra.searchpath=[{own}]"] if own else []
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra.compose(command, [*found, *overrides])
+    if "folder" in cfg.keys() and not any(each.startswith("folder=") for each in overrides):  # noqa: SIM118 unresolved
+        cfg.folder = str(folder)
+    return cfg
 
 
 class Parts:
@@ -58,8 +83,17 @@ class Parts:
 
     @cached_property
     def snippets(self) -> Snippets:
-        """How videos are cut where no features say so."""
+        """How videos are cut where no features say so.
+
+        Raises:
+            UserError: the network reads no video, and the config does not say how one is cut without its features.
+        """
         features = self.cfg.features
+        if not self.uses_video and features.snippet_seconds is None:
+            raise UserError(
+                f"features={features.name} does not say how a video is cut that the network does not read: with "
+                f"merger={self.cfg.merger.name} choose features=none"
+            )
         return Snippets(features.snippet_seconds, features.max_snippets, features.fill)
 
     @property
@@ -101,7 +135,15 @@ class Parts:
 
     @cached_property
     def network(self) -> Network:
-        """The network, with new weights.
+        """The network that the others of these parts are for: one with new weights, unless another is put here.
+
+        Raises:
+            UserError: its parts do not go together.
+        """
+        return self.new_network()
+
+    def new_network(self) -> Network:
+        """A network with new weights.
 
         Raises:
             UserError: its parts do not go together.
@@ -227,6 +269,7 @@ class Parts:
             missing = [*missing_places(layout, features.source), *missing]
         if missing:
             raise UserError("; and ".join(missing))
+        require_folder(self.places.query_store.parent)
         stores: list[Store] = []
         if layout is not None and place is not None:
             videos = {moment.video for moment in moments}
@@ -258,9 +301,11 @@ class Parts:
         if store.is_file():
             return []
         places = " and ".join(str(place) for place in self.layout.places)
+        computed = features.get("computed")
+        instead = f", or compute them from videos: features={computed} videos=FOLDER" if computed else ""
         return [
             f"no store of {features.name} features at {store}: put those from {features.source} at {places}, "
-            "then run python -m src.prepare with the options of this command"
+            f"then run python -m src.prepare with the options of this command{instead}"
         ]
 
     def _require_size(self, store: Store, group: str) -> None:

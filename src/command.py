@@ -1,7 +1,8 @@
 """How a command runs and ends: Hydra's entry points, whose mistakes of the user are one line and exit status 1.
 
-`python -m src.NAME` is src/NAME.py, or src/NAME/__main__.py where a room has that name. It composes conf/NAME.yaml and
-hands the config to the function NAME of src/commands/NAME.py, which it imports only then: so `--help` answers at once.
+`python -m src.NAME`, installed also as `tea-NAME`, is src/NAME.py, or src/NAME/__main__.py where a room has that name.
+It composes conf/NAME.yaml and hands the config to the function NAME of src/commands/NAME.py, which it imports only
+then: so `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -9,20 +10,41 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from src.arguments import as_meant
+from src.ending import Ended
 from src.errors import UserError
 from src.files import why_full, writing
+from src.help import details, overview, unknown_setting
+from src.places import CONF
 
 
-def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def command(name: str) -> Callable[[Callable[[Any], Any]], Callable[[], None]]:
+    """Make a function of a composed conf/`name`.yaml a program, whose arguments are those of the command line.
+
+    The module's docstring is its `--help`, before what conf/ says.
+    """
+
+    def program(task: Callable[[Any], Any]) -> Callable[[], None]:
+        import hydra
+
+        main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(_reporting(task))
+        about = sys.modules[task.__module__].__doc__ or ""
+
+        @functools.wraps(task)
+        def started() -> None:
+            run(main, about, name)
+
+        return started
+
+    return program
+
+
+def _reporting(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A Hydra task whose UserErrors end the program with their one line.
 
     In a multirun no exception stops the other jobs: the job's folder says that it failed and why, and it has no
@@ -46,51 +68,42 @@ def command(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
             try:
                 return checked()
             except UserError as error:
+                from src.runs.folder import drop_attempt
+
+                drop_attempt(Path(HydraConfig.get().runtime.output_dir))
                 # Hydra lets an exit pass, where it would print lines of its own about an exception.
                 _exit(error)
-        with _asked_to_end():
-            try:
-                return checked()
-            except Exception as error:
-                from src.runs.sweeps import record_failure
+        from src.runs.jobs import is_run_apart, run_apart
+        from src.runs.sweeps import record_failure
 
-                record_failure(Path(HydraConfig.get().runtime.output_dir), error)
-                return None
+        hydra: Any = HydraConfig.get()
+        try:
+            return run_apart(hydra) if is_run_apart(cfg, hydra) else checked()
+        except Exception as error:
+            record_failure(hydra, error)
+            return None
 
     return reporting
 
 
-@contextmanager
-def _asked_to_end() -> Iterator[None]:
-    """End the multirun with a job that is asked to end (SIGTERM), which keeps its state first, and begin no other."""
-    asked = False
-
-    def note(*_: object) -> None:
-        nonlocal asked
-        asked = True
-        # Lightning, where it trains, puts a handler of its own before this one and ends the job itself.
-        if signal.getsignal(signal.SIGTERM) is note:
-            sys.exit(128 + signal.SIGTERM)
-
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, note)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if asked:
-        print("asked to end (SIGTERM): the same command goes on from here", file=sys.stderr)
-        sys.exit(1)
-
-
-def run(main: Callable[[], object]) -> None:
-    """Run a Hydra entry point; a mistake in the config too ends it with one line and exit status 1.
+def run(main: Callable[[], object], about: str, name: str | None = None) -> None:
+    """Run a program; a mistake of the user, in the config too, ends it with one line and exit status 1.
 
     Anything that is not a user's mistake keeps its traceback: it is a defect of ours.
+
+    Args:
+        main: The program, a Hydra entry point where it has a config.
+        about: What it does, in a line, and how it is called.
+        name: The name of its config in conf/; None if it has none.
     """
-    from hydra.errors import HydraException, OverrideParseException
+    if {"--help", "-h"} & {*sys.argv[1:]}:
+        print(overview(about, name, sys.argv[1:]))
+        return
+    for argument in sys.argv[1:]:
+        if name is not None and argument.startswith("help="):
+            _told(argument.removeprefix("help="), name)
+            return
+    from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     # Hydra otherwise prints a shortened traceback of its own and hides the exception from us.
@@ -100,14 +113,10 @@ def run(main: Callable[[], object]) -> None:
     try:
         sys.argv[1:] = as_meant(sys.argv[1:])
         main()
-    except SystemExit:
-        if {"--help", "-h"} & {*sys.argv}:
-            from src.settings import ranges
-
-            print(ranges())
-        raise
+    except Ended as asked:
+        _exit(asked)
     except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
+        print("interrupted (Ctrl-C)", file=sys.stderr)
         sys.exit(130)
     except OverrideParseException as error:
         _exit(
@@ -116,9 +125,15 @@ def run(main: Callable[[], object]) -> None:
                 "within quotes, as in \"name='a (b)'\""
             )
         )
+    except ConfigCompositionException as error:
+        _exit(unknown_setting(error, name, sys.argv[1:]) or error)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _exit(error)
-    except OSError as error:
+    except Exception as error:
+        if (sweeps := sys.modules.get("src.runs.sweeps")) is not None and sweeps.is_listed(error):
+            sys.exit(1)
+        if not isinstance(error, OSError):
+            raise
         # Hydra's own files are written before the task begins.
         if (why := why_full(error)) is None:
             raise
@@ -127,7 +142,14 @@ def run(main: Callable[[], object]) -> None:
         )
 
 
-def _exit(error: Exception) -> NoReturn:
+def _told(what: str, name: str) -> None:
+    try:
+        print(details(what, name, sys.argv[1:]))
+    except UserError as error:
+        _exit(error)
+
+
+def _exit(error: BaseException) -> NoReturn:
     # A name out of a file may hold what a terminal obeys.
     words = " ".join(str(error).split())
     print("error: " + "".join(each if each.isprintable() else ascii(each)[1:-1] for each in words), file=sys.stderr)

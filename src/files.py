@@ -36,6 +36,7 @@ _FULL_IN_WORDS = {
     os.strerror(errno.EDQUOT): os.strerror(errno.EDQUOT),
     "Not enough free space": os.strerror(errno.ENOSPC),
     " requested and ": os.strerror(errno.ENOSPC),
+    "database or disk is full": os.strerror(errno.ENOSPC),
     "PytorchStreamWriter failed writing": os.strerror(errno.ENOSPC),
 }
 _MARK = b"\xef\xbb\xbf"
@@ -74,7 +75,7 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         UserError: The folder cannot be made or written to, or the disk is full.
     """
-    _require_folder(path.parent)
+    require_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with writing(path):
@@ -93,7 +94,7 @@ def workplace(path: Path) -> Iterator[Path]:
     Raises:
         UserError: The folder of `path` cannot be made or written to, or the disk is full.
     """
-    _require_folder(path.parent)
+    require_folder(path.parent)
     prefix = f".{path.name}.work-"
     for left in path.parent.glob(f"{glob.escape(prefix)}*"):
         with suppress(OSError), _held(left):
@@ -118,13 +119,21 @@ def _held(folder: Path) -> Iterator[None]:
         os.close(opened)
 
 
-def _require_folder(folder: Path) -> None:
+_PLACES = "say with TEA_STORES=FOLDER where stores and narratives go, and with TEA_OUTPUTS where runs do (conf/paths)"
+
+
+def require_folder(folder: Path) -> None:
+    """Make a folder where there is none.
+
+    Raises:
+        UserError: it cannot be made or written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"the folder {folder} cannot be made ({error.strerror}): see conf/paths") from error
+        raise UserError(f"the folder {folder} cannot be made ({error.strerror}): {_PLACES}") from error
     if not os.access(folder, os.W_OK):
-        raise UserError(f"the folder {folder} cannot be written to: see conf/paths")
+        raise UserError(f"the folder {folder} cannot be written to: {_PLACES}")
 
 
 @contextmanager
@@ -144,7 +153,7 @@ def why_full(error: Exception) -> str | None:
         return None
     if isinstance(error, OSError) and error.errno in _FULL:
         return error.strerror
-    # Libraries say it in their own ways: HDF5, then numpy, then PyTorch.
+    # Libraries say it in their own ways: HDF5, numpy, SQLite and PyTorch.
     said = str(error)
     return next((why for words, why in _FULL_IN_WORDS.items() if words in said), None)
 

@@ -85,12 +85,10 @@ def generalised_iou(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         (...), in [-1, 1]; finite where an interval has no length.
     """
-    tiny = torch.finfo(first.dtype).tiny
-    overlap = torch.minimum(first[..., 1], second[..., 1]) - torch.maximum(first[..., 0], second[..., 0])
     hull = torch.maximum(first[..., 1], second[..., 1]) - torch.minimum(first[..., 0], second[..., 0])
-    overlap = overlap.clamp(min=0)
-    union = (first[..., 1] - first[..., 0]) + (second[..., 1] - second[..., 0]) - overlap
-    return overlap / union.clamp(min=tiny) - (hull - union) / hull.clamp(min=tiny)
+    lengths = (first[..., 1] - first[..., 0]) + (second[..., 1] - second[..., 0])
+    # Where they overlap their hull is their union, which leaves overlap / hull; elsewhere their lengths are the union.
+    return (lengths - hull) / hull.clamp(min=torch.finfo(hull.dtype).tiny)
 
 
 def snippets_to_seconds(snippets: Tensor, length: Tensor | int, duration: Tensor | float) -> Tensor:

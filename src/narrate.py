@@ -5,14 +5,12 @@ python -m src.narrate data=charades_sta videos=FOLDER narrator=llava_13b
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from src.command import command, run
+from src.command import command
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="narrate")
-@command
+@command("narrate")
 def main(cfg: DictConfig) -> None:
     from src.commands.narrate import narrate
 
@@ -20,4 +18,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

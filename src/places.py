@@ -9,6 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+_HERE = Path(__file__).parent
+
+CONF = next(place for place in (_HERE / "conf", _HERE.parent / "conf") if place.is_dir())
+"""This installation's config files: of a wheel within the package, of a checkout beside it."""
+
 
 class Places:
     """The files and folders of a configuration; each is looked up when it is asked for.
@@ -48,6 +53,17 @@ class Places:
     def narrative_store_of(self, narrator: str) -> Path:
         """The store of the vectors of any narrator's narratives of the configured videos."""
         return self._stores / f"narratives.{narrator}.{self._cfg['text']['name']}.h5"
+
+    @property
+    def encoded(self) -> Path:
+        """The folder of what was made of single video files."""
+        return Path(self._cfg["paths"]["stores"]) / "encoded"
+
+    def index_of(self, collection: str) -> Path:
+        """The folder of the index of any collection of videos by the configured narrator, text encoder and engine."""
+        kind = str(self._cfg["index"]["name"])
+        name = f"index.{self._cfg['narrator']['name']}.{self._cfg['text']['name']}.{kind}"
+        return Path(self._cfg["paths"]["stores"]) / collection / name
 
     @property
     def query_store(self) -> Path:

@@ -1,20 +1,19 @@
 """Make the stores that a config needs, import captions, print a data set's statistics, or convert a checkpoint.
 
 python -m src.prepare +experiment=charades_cd_i3d
+python -m src.prepare +experiment=charades_cd_i3d videos=FOLDER
 python -m src.prepare data=charades_sta stats=true
 python -m src.prepare +experiment=charades_cd_qd_detr merger=none convert_checkpoint=model_best.ckpt
 """
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from src.command import command, run
+from src.command import command
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="prepare")
-@command
+@command("prepare")
 def main(cfg: DictConfig) -> None:
     from src.commands.prepare import prepare
 
@@ -22,4 +21,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

@@ -5,14 +5,12 @@ python -m src.report runs=[outputs/sweeps/charades_cd_i3d]
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from src.command import command, run
+from src.command import command
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="report")
-@command
+@command("report")
 def main(cfg: DictConfig) -> None:
     from src.commands.report import report
 
@@ -20,4 +18,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

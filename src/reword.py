@@ -5,14 +5,12 @@ python -m src.reword data=qvhighlights reworder=vtg_gpt
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from src.command import command, run
+from src.command import command
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="reword")
-@command
+@command("reword")
 def main(cfg: DictConfig) -> None:
     from src.commands.reword import reword
 
@@ -20,4 +18,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

@@ -54,20 +54,16 @@ def list_of(kind: Kind, least: int = 1) -> Kind:
     return Kind(f"a list; each {kind.said}", Annotated[list[kind.type], Field(min_length=least)])  # type: ignore[name-defined]
 
 
-def _odd(number: int) -> int:
-    if number % 2 == 0:
-        raise ValueError("even")
-    return number
-
-
 def _float(said: str, **limits: Any) -> Kind:
     return Kind(said, Annotated[float, Field(allow_inf_nan=False, **limits)])
 
 
+_NUMBER = _float("a number")
 FLAG = Kind("true or false", bool)
 COUNT = Kind("a whole number, 1 or more", Annotated[int, Field(ge=1, lt=2**31)])
 WHOLE = Kind("a whole number, 0 or more", Annotated[int, Field(ge=0, lt=2**31)])
 SIZE = Kind("a whole number from 1 to 65536", Annotated[int, Field(ge=1, le=65536)])
+LAYERS = Kind("a whole number from 1 to 64", Annotated[int, Field(ge=1, le=64)])
 SEED = Kind("a whole number from 0 to 4294967295", Annotated[int, Field(ge=0, lt=2**32)])
 SHARE = _float("a number from 0 to 1", ge=0, le=1)
 PART = _float("a number between 0 and 1", gt=0, lt=1)
@@ -84,12 +80,36 @@ NAMES = list_of(NAME)
 SOME_TEXT = list_of(TEXT, least=0)
 DTYPE = one_of("auto", "float32", "float16", "bfloat16")
 
+
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError
+    return number
+
+
 _MOST_STEPS = Kind("a whole number, 1 or more, or -1 for no limit", Annotated[int, Field(ge=1)] | Literal[-1])
 _BATCHES = Kind("a number of batches, 1 or more, or a share of them", COUNT.type | _float("", gt=0, le=1).type)
 _PRECISION = one_of(
     *("16", "32", "64", "bf16", "16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true"),
     *("transformer-engine", "transformer-engine-float16"),
 )
+
+_FEATURES: dict[str, Kind] = {
+    "name": NAME,
+    "dim": or_null(SIZE),
+    "source": TEXT,
+    "model": PLACE,
+    "videos": PLACE,
+    "computed": NAME,
+    "weights": PLACE,
+    "clip_seconds": COUNT,
+    "streams": or_null(list_of(SIZE)),
+    "pooling": one_of("max", "mean"),
+    "max_snippets": COUNT,
+    "snippet_seconds": or_null(POSITIVE),
+    "fill": one_of("nearest", "zero"),
+    "store": PLACE,
+}
 
 SETTINGS: dict[str, Kind] = {
     # Of every command.
@@ -100,6 +120,7 @@ SETTINGS: dict[str, Kind] = {
     "recipe": or_null(NAME),
     "top": COUNT,
     "test": FLAG,
+    "keep_state": FLAG,
     "ckpt_path": or_null(PLACE),
     "loader.batch_size": COUNT,
     "loader.eval_batch_size": COUNT,
@@ -122,17 +143,7 @@ SETTINGS: dict[str, Kind] = {
     "data.seed": SEED,
     "data.validation.size": PART,
     "data.validation.seed": SEED,
-    "features.name": NAME,
-    "features.dim": or_null(SIZE),
-    "features.source": TEXT,
-    "features.model": PLACE,
-    "features.videos": PLACE,
-    "features.streams": or_null(list_of(SIZE)),
-    "features.pooling": one_of("max", "mean"),
-    "features.max_snippets": COUNT,
-    "features.snippet_seconds": or_null(POSITIVE),
-    "features.fill": one_of("nearest", "zero"),
-    "features.store": PLACE,
+    **{f"features.{within}{key}": kind for within in ("", "*.") for key, kind in _FEATURES.items()},
     "text.name": NAME,
     "text.dim": SIZE,
     "reworder.name": NAME,
@@ -156,7 +167,7 @@ SETTINGS: dict[str, Kind] = {
     "notice": TEXT,
     # Of features, narrate and reword.
     "videos": or_null(PLACE),
-    "collection": NAME,
+    "collection": or_null(NAME),
     "ids": one_of("name", "path"),
     "output": or_null(PLACE),
     "retry_failed": FLAG,
@@ -168,10 +179,24 @@ SETTINGS: dict[str, Kind] = {
     "frames.longest": COUNT,
     "frames.ahead": WHOLE,
     "frames.patience": POSITIVE,
+    "frames.skip_similar": or_null(_float("a number from 0 to 255", ge=0, le=255)),
     "ray.workers": WHOLE,
     "ray.gpus": WEIGHT,
+    # Of search.
+    "query": or_null(TEXT),
+    "queries": or_null(PLACE),
+    "video": or_null(PLACE),
+    "narrate": FLAG,
+    "index.name": NAME,
+    "model.name": NAME,
+    "compare.name": NAME,
+    # Of app.
+    "host": NAME,
+    "port": Kind("a whole number from 0 to 65535", Annotated[int, Field(ge=0, le=65535)]),
+    "uploads": PLACE,
+    "largest": COUNT,
     # Of playroom.
-    "size": COUNT,
+    **{f"size.{split}": COUNT for split in ("train", "val", "test_iid", "test_ood", "novel_composition", "novel_word")},
     "workers": WHOLE,
     # Of report.
     "runs": list_of(PLACE, least=0),
@@ -193,7 +218,7 @@ SETTINGS: dict[str, Kind] = {
 _DETR: dict[str, Kind] = {
     "hidden": SIZE,
     "heads": COUNT,
-    "layers": SIZE,
+    "layers": LAYERS,
     "feed_forward": SIZE,
     "queries": SIZE,
     "dropout": RATE,
@@ -206,6 +231,7 @@ _ASKED = {"name": NAME, "prompt": TEXT, "answers": PLACE, "retry_failed": FLAG}
 _CAPTIONED = {"root": PLACE, "files": NAMES, "duration_key": NAME}
 _DIVIDED = {"part": one_of("train", "val"), "size": PART, "seed": SEED}
 _STORED = {"dim": SIZE}
+_NETWORK = {"weights": PLACE, "source": TEXT, "device": NAME, "precision": one_of("float32", "bfloat16")}
 _SAVED = {"filename": NAME, "monitor": NAME, "mode": one_of("max", "min")}
 
 _TWO_SHARES = Kind(
@@ -250,6 +276,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     "src.runs.callbacks.BestCheckpoint": {**_SAVED, "folder": PLACE},
     "src.runs.callbacks.LastCheckpoint": {"folder": PLACE, "every_n_steps": COUNT},
     "src.runs.callbacks.PredictionWriter": {"folder": PLACE},
+    "src.runs.epochs.EpochLines": {"metrics": NAMES},
     "lightning.pytorch.loggers.CSVLogger": {"save_dir": PLACE, "name": NAME},
     "src.runs.wandb.RunLogger": {
         "folder": PLACE,
@@ -288,6 +315,11 @@ PARTS: dict[str, dict[str, Kind]] = {
         "choice": one_of("probability", "expected_iou"),
         "supervise": one_of("fused", "video", "both"),
         "paragraph_highlight": FLAG,
+        "candidate_iou": _TWO_SHARES,
+        "highlight_positive": POSITIVE,
+        "position": one_of("sine", "none"),
+        "begin_alike": FLAG,
+        "guide_kernel": Kind("an odd whole number, 1 or more", Annotated[int, Field(ge=1), AfterValidator(_odd)]),
         "ranking": FLAG,
     },
     "src.models.proposals.predictor.SegmentSettings": {
@@ -333,12 +365,14 @@ PARTS: dict[str, dict[str, Kind]] = {
         "model": PLACE,
         "sentence": one_of("mean", "pooler"),
         "normalize": FLAG,
+        "normalize_words": FLAG,
         "max_tokens": or_null(COUNT),
         "batch_size": COUNT,
         "device": NAME,
     },
     "src.data.layouts.NpyFolder": {"folder": PLACE, **_STORED},
     "src.data.layouts.NpzFolder": {"folder": PLACE, **_STORED},
+    "src.data.layouts.TextFolders": {"folder": PLACE, **_STORED},
     "src.data.layouts.Hdf5": {"file": PLACE, "dataset": NAME, **_STORED},
     "src.data.layouts.Streams": {"normalize": FLAG},
     "src.features.computed.Computed": {
@@ -349,6 +383,29 @@ PARTS: dict[str, dict[str, Kind]] = {
         "reader": one_of("decord", "pyav"),
         "longest": COUNT,
         "ids": one_of("name", "path"),
+        "take": one_of("nearest", "fps"),
+        "patience": POSITIVE,
+        "workers": COUNT,
+        "parts": PLACE,
+    },
+    "src.features.computed.ComputedStreams": {"normalize": FLAG},
+    "src.videos.frames.Crop": {
+        "shorter": COUNT,
+        "side": COUNT,
+        "scaling": one_of("bilinear", "bicubic"),
+        "offset": one_of("round", "cut"),
+    },
+    "src.features.networks.extractors.I3DExtractor": {
+        **_NETWORK,
+        "frames": Kind("a whole number, 16 or more", Annotated[int, Field(ge=16, lt=2**31)]),
+        "trained_on": one_of("charades", "kinetics"),
+    },
+    "src.features.networks.extractors.VGGExtractor": _NETWORK,
+    "src.features.networks.extractors.C3DExtractor": {**_NETWORK, "projection": or_null(PLACE), "dim": SIZE},
+    "src.features.networks.extractors.SlowFastExtractor": {
+        **_NETWORK,
+        "seconds": COUNT,
+        "sampling": one_of("released", "even"),
     },
     "src.features.huggingface.HuggingFaceVision": {"model": PLACE, "frames": COUNT, "device": NAME},
     "src.features.pixels.Pixels": {
@@ -392,9 +449,10 @@ PARTS: dict[str, dict[str, Kind]] = {
         "folds": Kind("a whole number, 2 or more", Annotated[int, Field(ge=2)]),
         "seed": SEED,
     },
+    "src.data.annotations.parts.Within": {},
     "src.data.annotations.parts.Without": {},
     "src.baselines.prior.Prior": {"seed": SEED},
-    "src.baselines.similarity.Similarity": {"constants": list_of(_float("a number")), "rewordings": _POOLING},
+    "src.baselines.similarity.Similarity": {"constants": list_of(_NUMBER), "rewordings": _POOLING},
     "src.baselines.whole_video.WholeVideo": {},
     "src.baselines.vtg_gpt.VtgGpt": {"least": COUNT, "gap": COUNT, "most_overlap": SHARE},
     "src.language.endpoint.EndpointModel": {
@@ -425,6 +483,29 @@ PARTS: dict[str, dict[str, Kind]] = {
         "frames": COUNT,
         "reader": one_of("decord", "pyav"),
         "longest": COUNT,
+    },
+    "src.retrieval.exact.ExactIndex": {},
+    "src.retrieval.lance.LanceIndex": {
+        "place": or_null(PLACE),
+        "storage.*": TEXT,
+        "rows": COUNT,
+        "probes": COUNT,
+        "least": COUNT,
+    },
+    "src.retrieval.run.Run": {"folder": PLACE, "videos": COUNT, "moments": COUNT, "device": NAME, "paths.*": PLACE},
+    "src.retrieval.segments.Segments": {
+        "network": PLACE,
+        "windows": COUNT,
+        "moments": COUNT,
+        "weight": WEIGHT,
+        "device": NAME,
+    },
+    "src.retrieval.similarity.Similarity": {
+        "lowered": _NUMBER,
+        "runs": COUNT,
+        "candidates": COUNT,
+        "window.*": _NUMBER,
+        "run.*": _NUMBER,
     },
 }
 """By the `_target_` of a part, and within it as above. What is no part of ours has settings of its own, unchecked."""
@@ -466,14 +547,6 @@ def leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, Kind | None]]:
             rest += [(f"{key}.{number}", f"{within}.{number}", inner, kinds) for number, inner in enumerate(value)]
         else:
             yield key, value, None
-
-
-def ranges() -> str:
-    """Every setting with what it may be, for --help."""
-    lines = [f"  {key}: {kind.said}" for key, kind in SETTINGS.items()]
-    for target, kinds in PARTS.items():
-        lines += [f"  {key} of {target.rsplit('.', 1)[-1]}: {kind.said}" for key, kind in kinds.items()]
-    return "\n".join(["What settings may be:", *lines])
 
 
 def _matches(key: str, pattern: str) -> bool:

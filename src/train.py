@@ -5,14 +5,12 @@ python -m src.train +experiment=charades_cd_i3d
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from src.command import command, run
+from src.command import command
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="train")
-@command
+@command("train")
 def main(cfg: DictConfig) -> float:
     """Returns the best value of the monitored validation metric, which is what a search over settings maximises."""
     from src.commands.train import train
@@ -21,4 +19,4 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

@@ -13,7 +13,6 @@ from omegaconf import OmegaConf
 from src.build import Parts
 from src.commands.prepare import convert_checkpoint
 from src.errors import UserError
-from src.models.network import Network
 from src.models.predictor import Streams
 from src.runs.checkpoints import load_network, read_checkpoint
 from tests.compose import compose
@@ -41,8 +40,9 @@ def test_the_converted_checkpoint_is_the_published_network(kind: str, shared: Pa
     path = convert_checkpoint(config(kind, shared, tmp_path, "merger=none", *SIZES[kind]))
     assert path == tmp_path / "converted" / f"{kind}.ckpt"
     checkpoint = read_checkpoint(path)
-    network: Network = Parts(OmegaConf.create(checkpoint["configuration"]["resolved"])).network
-    load_network(network, checkpoint, path)
+    network = load_network(
+        Parts(OmegaConf.create(checkpoint["configuration"]["resolved"])).new_network, checkpoint, path
+    )
     golden = load(shared, kind)
     video, query = golden["input/video"], golden["input/query"]
     with torch.no_grad():

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from src.help import details
 from tests.compose import compose
 
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), *(PROJECT / "experiments").rglob("*.md")]
-COMMAND = re.compile(r"python -m src\.(train|prepare|evaluate|narrate|reword|report|wandb_view) ((?:\\\n|[^`\n])*)")
+COMMAND = re.compile(
+    r"python -m src\.(train|prepare|evaluate|narrate|features|reword|search|app|report|wandb_view) ((?:\\\n|[^`\n])*)"
+)
 
 
 def commands() -> list[tuple[str, str]]:
@@ -27,6 +30,9 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "arguments"), commands())
 def test_a_documented_command_composes(name: str, arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [word for word in shlex.split(arguments) if "=" in word]
+    if words and words[0].startswith("help="):
+        assert details(words[0].removeprefix("help="), name, [])
+        return
     swept = "-m" in shlex.split(arguments)
     # Of a sweep the first job is composed.
     overrides = [re.sub(r"=([^,\[\]]+),.*", r"=\1", word) if swept else word for word in words]

@@ -8,13 +8,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import hydra
 import pytest
 
 from src.commands.prepare import make_stores
 from src.errors import UserError
 from src.retrieval import Retriever
-from tests.compose import compose
+from src.runs.configuration import configuration
+from tests.compose import CONF, compose
 from tests.synthetic import write_small
 
 PROJECT = Path(__file__).parents[1]
@@ -76,6 +79,23 @@ def test_their_checkpoint_is_evaluated_where_their_configs_are(place: Path, trai
     after = json.loads((place / "again" / "metrics.json").read_text())
     assert after
     assert after == {name: before[name] for name in after}
+
+
+def test_a_script_builds_what_a_config_names(place: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (script,) = re.findall(r"```python\n(from src.build.*?)```", PAGE, re.DOTALL)
+    for name in ("", "features", "stores"):
+        monkeypatch.setenv(f"TEA_{(name or 'data').upper()}", str(place / "data" / name))
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.chdir(place)
+    found: dict[str, Any] = {}
+    exec(script, found)
+    assert found["model"].network is found["network"]
+    assert found["model"].configuration["resolved"]["folder"] == "."
+    assert len(found["data"].train) == 24
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        bare = hydra.compose("train")
+    with pytest.raises(UserError, match=r"in a script compose with src\.build\.compose, or give folder=FOLDER"):
+        configuration(bare)
 
 
 def test_in_python_their_config_folder_is_named(place: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

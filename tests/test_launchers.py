@@ -65,6 +65,22 @@ def test_joblib_runs_jobs_side_by_side(command: list[str], tmp_path: Path) -> No
     assert second["started"] < first["started"] + first["seconds"]
 
 
+@pytest.mark.slow
+def test_jobs_that_submitit_begins_at_once_share_the_threads(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the extra `cluster` is not installed")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    subprocess.run(
+        [*command, f"hydra.sweep.dir={tmp_path}", "hydra/launcher=submitit_local"],
+        cwd=Path(__file__).parents[1],
+        check=True,
+    )
+    for job in ("0.3", "0.5"):
+        machine = json.loads((tmp_path / job / "environment.json").read_text())["machine"]
+        assert machine["threads"] == max(1, len(os.sched_getaffinity(0)) // 2)
+
+
 def test_slurm_gets_a_job_script_and_its_jobs_train(command: list[str], tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the extra `cluster` is not installed")
     programs = tmp_path / "bin"

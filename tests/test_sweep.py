@@ -144,7 +144,11 @@ def test_a_sweep_of_a_table_has_a_folder_for_each_experiment_and_recipe(tmp_path
     )
     assert process.returncode == 1
     failed = [line.split(": ")[1] for line in process.stderr.splitlines() if "no annotation file" in line]
-    folders = [f"charades_{split}_i3d/+recipe={recipe},seed=0" for split in ("cd", "cg") for recipe in ("emb", "tea")]
+    folders = [
+        f"charades_{split}_i3d/+recipe={recipe},seed=0"
+        for split in ("cd", "cg")
+        for recipe in ("emb", "emb_identical", "tea")
+    ]
     assert failed == folders
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -22,6 +25,7 @@ from src.commands.train import train
 from src.errors import UserError
 from src.retrieval import Retriever
 from tests.compose import compose
+from tests.memory import peak_memory
 from tests.synthetic import write_small
 
 PROJECT = Path(__file__).parents[1]
@@ -54,6 +58,10 @@ def trained(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_everything_that_a_report_needs(trained: Path) -> None:
     assert read(trained / "status.json")["state"] == "finished"
     assert {"command", "commit", "packages", "machine"} <= read(trained / "environment.json").keys()
+    data = read(trained / "data.json")
+    assert data["annotations"].keys() == {"train", "val", *SPLITS}
+    assert {"narratives", "sizes"} <= data["stores"]["narrative"].keys()
+    assert "source" in data["stores"]["video"]
     assert "concat_mlp" in (trained / "config.yaml").read_text()
     metrics = read(trained / "metrics.json")
     for split in SPLITS:
@@ -150,7 +158,7 @@ def error(cfg: DictConfig) -> str:
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(small: list[str], trained: Path, tmp_path: Path) -> None:
-    cfg = config(small, tmp_path / "new", f"ckpt_path={trained}/checkpoints/best.ckpt", "merger=add", "text.dim=200")
+    cfg = config(small, tmp_path / "new", f"ckpt_path={trained}/checkpoints/last.ckpt", "merger=add", "text.dim=200")
     message = error(cfg)
     assert "checkpoint of another configuration" in message
     assert "merger.name is concat_mlp there and add here" in message
@@ -225,6 +233,20 @@ WEIGHTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda state: state["state_dict"].update({"network.unknown_word": torch.zeros(3)}),
         "unknown_word",
     ),
+    "one number for all": (
+        lambda state: state["state_dict"].update({"network.unknown_word": torch.zeros(1).expand(2**16, 2**16)}),
+        "numbers of their own",
+    ),
+    "a shape alone": (
+        lambda state: state["state_dict"].update({"network.unknown_word": torch.empty(2**16, 2**16, device="meta")}),
+        "no tensor of numbers",
+    ),
+    "a sparse tensor": (
+        lambda state: state["state_dict"].update(
+            {"network.unknown_word": torch.zeros(1).to_sparse().resize_(2**16, 2**16)}
+        ),
+        "no tensor of numbers",
+    ),
     "not finite": (lambda state: state["state_dict"]["network.unknown_word"].fill_(math.nan), "not finite"),
     "no progress": (lambda state: state.update(progress="half"), "share of its training"),
     "no configuration": (lambda state: state.pop("configuration"), "no configuration"),
@@ -239,6 +261,36 @@ def test_a_checkpoint_with_damaged_weights_is_refused(trained: Path, tmp_path: P
         Retriever.load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sizes", [{"hidden": 65536}, {"hidden": 65536, "ranking_layers": 64}], ids=["wide", "deep"])
+def test_sizes_that_a_checkpoint_only_claims_take_no_memory(
+    trained: Path, tmp_path: Path, sizes: dict[str, int]
+) -> None:
+    def claim(state: dict[str, Any]) -> None:
+        for form in state["configuration"].values():
+            form["predictor"]["network"].update(sizes)
+
+    path = altered(trained, tmp_path / "own.ckpt", claim)
+
+    def load() -> None:
+        with pytest.raises(UserError, match=r"is of shape \(.*\) where its configuration makes it \(.*65536"):
+            Retriever.load(path)
+
+    assert peak_memory(load) < 50e6
+
+
+def test_a_checkpoint_that_unpacks_to_more_than_it_holds_is_refused(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.ckpt"
+    with (
+        zipfile.ZipFile(trained / "checkpoints" / "best.ckpt") as whole,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in whole.namelist():
+            packed.writestr(member, whole.read(member))
+        packed.writestr("archive/data/bomb", bytes(10**8))
+    with pytest.raises(UserError, match=r"own\.ckpt is no checkpoint of this project: it would unpack to"):
+        Retriever.load(path)
 
 
 def test_the_best_epoch_can_only_be_chosen_by_what_validation_gives(small: list[str], tmp_path: Path) -> None:
@@ -283,6 +335,25 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_queries(small: li
     status = read(tmp_path / "status.json")
     assert status["state"] == "failed"
     assert "not finite" in status["reason"]
+
+
+def test_a_damaged_row_of_a_video_is_named_and_nothing_is_answered(
+    small: list[str], trained: Path, tmp_path: Path
+) -> None:
+    stores = next(Path(each.split("=", 1)[1]) for each in small if each.startswith("paths.stores="))
+    shutil.copytree(stores, tmp_path / "stores")
+    (path,) = (tmp_path / "stores").rglob("*i3d*.h5")
+    with h5py.File(path, "r+") as file:
+        file["features"][::3] = np.nan
+    place = f"paths.stores={tmp_path}/stores"
+    with pytest.raises(UserError, match=r"the features of video \w+ \(query .*\) hold numbers that are not finite"):
+        evaluate(config(small, tmp_path / "run", f"checkpoint={trained}", place, command="evaluate"), [place])
+    assert not list((tmp_path / "run").rglob("*.jsonl"))
+
+
+def test_narratives_alone_do_not_go_with_features(small: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="features=i3d does not say how a video is cut that the network does not read"):
+        train(config(small, tmp_path, "merger=narrative_only", "paragraph=none"))
 
 
 @pytest.fixture

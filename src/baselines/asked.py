@@ -13,14 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
-from tqdm import tqdm
-
 from src.baselines.baseline import Question, Reads
 from src.data.records import Narratives
 from src.errors import UserError
 from src.growing import Journal
 from src.language.model import LanguageModel, NoAnswerError, Prompt, filled
 from src.language.windows import windows_in
+from src.progress import Progress
 from src.runs.predictions import Prediction
 from src.videos.collection import collect
 from src.videos.frames import Backend, read_frames
@@ -106,7 +105,7 @@ class Asked(ABC):
         start, asked = time.monotonic(), deque[str]()
 
         def prompts() -> Iterator[Prompt]:
-            for key, question in tqdm(todo.items(), unit="query", desc=f"asking {self.name}", mininterval=1):
+            for key, question in Progress(todo.items(), f"asking {self.name}", "query", len(todo)):
                 try:
                     prompt = self.prompt_of(question)
                 except NoAnswerError as error:

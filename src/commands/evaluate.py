@@ -19,10 +19,13 @@ from src.data.store import listing
 from src.errors import UserError
 from src.metrics.split import SplitMetrics
 from src.metrics.table import table
+from src.progress import show
 from src.retrieval import Retriever
 from src.runs.configuration import configuration
 from src.runs.folder import RunFolder
 from src.runs.predictions import Prediction, read_predictions, require_all_or_no_saliency, to_ranked, write_predictions
+from src.runs.processes import Processes
+from src.runs.provenance import annotation_digests, data_read
 from src.training import build_trainer, test
 
 _BATCH = 64
@@ -51,13 +54,16 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]
         _require_answered(parts, cfg.split)
     with RunFolder(Path(cfg.folder), cfg) as run:
         values: dict[str, float] = {}
+        digests: dict[str, str] = {}
         answers = _of_file(parts) if cfg.predictions is not None else _of_baseline(parts)
         for split, moments, predictions in answers:
             write_predictions(run.path / "predictions" / f"{split}.jsonl", predictions, moments, split)
             scores = score(moments, predictions, parts.metrics(split, moments))
             values |= {f"test/{name}": value for name, value in scores.items()}
+            digests |= annotation_digests({split: moments})
+        run.read({"annotations": digests})
         run.metrics(values)
-    print(table(values))
+    show(table(values))
     return values
 
 
@@ -81,10 +87,15 @@ def _test_checkpoint(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, flo
     parts = retriever.parts
     if cfg.split is not None:
         _require_answered(parts, cfg.split)
-    with RunFolder(Path(cfg.folder), parts.cfg) as run:
+    folder = Path(cfg.folder)
+    processes = Processes(folder, lambda: "the same command begins anew")
+    with RunFolder(folder, parts.cfg) as run, processes.together(run.failed):
         data = parts.data([cfg.split] if cfg.split else None)
+        run.read(data_read(data))
         model = parts.model(data, configuration(parts.cfg))
-        values = test(build_trainer(parts.cfg), model, data, checkpoint=None)
+        trainer = build_trainer(parts.cfg, processes)
+        data.require_shared(trainer.world_size, tests=True, fitted=False)
+        values = test(trainer, model, data, checkpoint=None)
         run.metrics(values)
     return values
 

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
-from src.data.records import Narratives
 from src.data.splits import load_split, split_names
-from src.errors import UserError, printable
-from src.files import parse_json, whole
+from src.errors import UserError
 from src.narrators.build import build_narrator
 from src.narrators.cluster import cluster_outcomes
-from src.narrators.journal import Journal, failures_file
-from src.narrators.narrator import Failure, Narrator, Outcome, Reading
-from src.narrators.shards import merge, parse_shard
+from src.narrators.narrator import Narrator, Outcome, Reading
+from src.narrators.shards import merge
+from src.narrators.writing import claimed, name_of, narrate_missing, require_narrated
 from src.places import Places
 from src.videos.collection import Item, collect
+from src.videos.shards import parse_shard
 
-# Videos in a row with which a narrator fails before the run ends: before the first one that it narrates, and after.
-_FIRST_FAILURES, _FAILURES = 3, 20
 _log = logging.getLogger(__name__)
 
 
@@ -48,14 +43,10 @@ def narrate(cfg: DictConfig) -> None:
         shard = parse_shard(cfg.shard, cfg.shards)
         items, output = shard.items(items), shard.file(output)
     reading = Reading(**cfg.frames)
-    with Journal(output, narrator.writer(reading), cfg.retry_failed, items) as journal:
-        todo = [item for item in items if item.video not in journal.done and item.video not in journal.failed]
-        if len(todo) < len(items):
-            _log.info("%d of %d videos are done or have failed before", len(items) - len(todo), len(items))
-        _write(_unless_all_fail(_outcomes(cfg, narrator, todo, reading)), len(todo), journal)
-        failed = {item.video: journal.failed[item.video] for item in items if item.video in journal.failed}
-        _log.info("%s: narratives of %d videos", journal.path, len(journal.done))
-    _raise_if_any(failed, len(items), output)
+    writer = narrator.writer(reading)
+    outcomes = partial(_outcomes, cfg, narrator, reading)
+    failed = narrate_missing(items, output, writer, cfg.retry_failed, outcomes, part=cfg.shard is not None)
+    require_narrated(failed, len(items), output)
 
 
 def _assess(cfg: DictConfig) -> None:
@@ -70,7 +61,7 @@ def _assess(cfg: DictConfig) -> None:
     assess(file, queries)
 
 
-def _outcomes(cfg: DictConfig, narrator: Narrator, items: list[Item], reading: Reading) -> Iterable[Outcome]:
+def _outcomes(cfg: DictConfig, narrator: Narrator, reading: Reading, items: list[Item]) -> Iterable[Outcome]:
     """What becomes of `items`: here, or on a cluster."""
     if not cfg.ray.workers or not items:
         return narrator.outcomes(items, reading)
@@ -84,16 +75,7 @@ def _merge(cfg: DictConfig) -> None:
     output = output_file(cfg)
     failed = merge(patterns, output, videos)
     _log.info("%s: narratives of %d videos", output, len(videos) - len(failed))
-    _raise_if_any(failed, len(videos), output)
-
-
-def _raise_if_any(failed: dict[str, str], total: int, output: Path) -> None:
-    if failed:
-        video, reason = next(iter(failed.items()))
-        raise UserError(
-            f"{len(failed)} of {total} videos failed, such as {video}: {reason}. All reasons: "
-            f"{failures_file(output)}; try them again with retry_failed=true"
-        )
+    require_narrated(failed, len(videos), output)
 
 
 def collection(cfg: DictConfig, narrator: Narrator) -> list[Item]:
@@ -126,66 +108,4 @@ def output_file(cfg: DictConfig) -> Path:
     if cfg.videos is None:
         raise UserError("say where to write: output=FILE, or data=NAME for the place of that data set's narratives")
     videos = Path(str(cfg.videos)).resolve()
-    output = Places(cfg).narratives_of(videos.name if videos.is_dir() else videos.stem)
-    _claim(output.parent / "collection.json", videos)
-    return output
-
-
-def _claim(claim: Path, videos: Path) -> None:
-    """Keep which videos a folder of narratives is of, so that others of that name are told apart.
-
-    Raises:
-        UserError: It is of others.
-    """
-    if claim.is_file():
-        there = parse_json(claim.read_bytes(), claim)
-        if there != {"videos": printable(str(videos))}:
-            raise UserError(
-                f"{claim.parent} has the narratives of {there.get('videos') if isinstance(there, dict) else there}, "
-                f"not of {videos}: give output=FILE for these"
-            )
-        return
-    with whole(claim) as temporary:
-        temporary.write_text(
-            json.dumps({"videos": printable(str(videos))}, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-
-
-def _unless_all_fail(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-    """The outcomes, but none of many failures in a row: what the narrator cannot do with any video is a mistake of the
-    settings or a trouble of its own, and no reason to give up every video.
-
-    Raises:
-        UserError: The first videos have all failed, or many in a row, because of the narrator.
-    """
-    failures: list[Failure] = []
-    limit = _FIRST_FAILURES
-    for outcome in outcomes:
-        if isinstance(outcome, Failure) and not outcome.of_file:
-            failures.append(outcome)
-            if len(failures) == limit:
-                raise UserError(
-                    f"the narrator failed with {limit} videos in a row, such as {outcome.video}: {outcome.reason}. "
-                    "They do not count as failed: run this again once that is mended"
-                )
-            continue
-        if isinstance(outcome, Narratives):
-            limit = _FAILURES
-            yield from failures
-            failures.clear()
-        yield outcome
-    yield from failures
-
-
-def _write(outcomes: Iterable[Outcome], total: int, journal: Journal) -> None:
-    captions, start = 0, time.monotonic()
-    with tqdm(total=total, unit="video", desc="narrating", mininterval=1) as progress:
-        for outcome in outcomes:
-            journal.append(outcome)
-            if isinstance(outcome, Failure):
-                progress.write(f"failed: {outcome.video}: {outcome.reason}")
-            else:
-                captions += len(outcome.texts)
-            speed = captions / (time.monotonic() - start)
-            progress.set_postfix_str(f"{captions} captions, {speed:.2f} captions/s", refresh=False)
-            progress.update()
+    return claimed(Places(cfg).narratives_of(name_of(videos)), videos)

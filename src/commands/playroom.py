@@ -11,4 +11,4 @@ from src.playroom.generation import generate
 
 def playroom(cfg: DictConfig) -> None:
     """Make the Playroom of a composed conf/playroom.yaml."""
-    generate(Path(cfg.folder), cfg.size, cfg.seed, cfg.workers)
+    generate(Path(cfg.folder), {str(split): count for split, count in cfg.size.items()}, cfg.seed, cfg.workers)

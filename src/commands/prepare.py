@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.build import Parts
 from src.data.caption_formats import read_captions
-from src.data.narratives import write_narratives
+from src.data.narratives import read_narratives, write_narratives
 from src.data.statistics import table
+from src.data.store import listing
 from src.errors import UserError
+from src.features.computed import FromVideos, pace
 from src.models.detr.published import Published, read_published
+from src.narrators.build import build_narrator
 from src.narrators.journal import alone
+from src.narrators.narrator import Reading
+from src.narrators.pipeline import FrameNarrator
+from src.narrators.writing import narrate_missing, require_narrated
 from src.places import Places
+from src.progress import show
 from src.runs.checkpoints import (
     MODELS,
     best_checkpoint,
@@ -25,6 +36,7 @@ from src.runs.checkpoints import (
     write_network,
 )
 from src.runs.configuration import configuration
+from src.videos.collection import Item, collect
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +44,7 @@ _log = logging.getLogger(__name__)
 def prepare(cfg: DictConfig) -> None:
     """Do the one of its tasks that a composed conf/prepare.yaml asks for."""
     if cfg.stats:
-        print(table(cfg.data))
+        show(table(cfg.data))
     elif cfg.convert_checkpoint is not None:
         convert_checkpoint(cfg)
     elif cfg.ship is not None:
@@ -40,17 +52,100 @@ def prepare(cfg: DictConfig) -> None:
     else:
         if cfg.import_narratives is not None:
             import_captions(cfg)
+        if cfg.videos is not None:
+            cfg = from_videos(cfg)
         make_stores(cfg)
 
 
 def import_captions(cfg: DictConfig) -> None:
-    """Turn the captions at `import_narratives` into the narratives file of the configured narrator."""
+    """Turn the captions at `import_narratives` into the narratives file of the configured narrator.
+
+    Raises:
+        UserError: the narrator is a model, which did not write them; or they cannot be read.
+    """
     source = Path(cfg.import_narratives)
+    if "captions" not in cfg.narrator.keys():  # noqa: SIM118 `in` says no of what is left open
+        raise UserError(
+            f"{source} would count as written by {cfg.narrator.name}: say whose captions they are with "
+            "narrator=imported narrator.name=NAME"
+        )
     writer = {"narrator": cfg.narrator.name, "imported": source.name}
     file = Places(cfg).narratives
     with alone(file):
         count = write_narratives(file, read_captions(source, cfg.narrator.interval, writer))
     _log.info("%s: narratives of %d videos", file, count)
+
+
+def from_videos(cfg: DictConfig) -> DictConfig:
+    """Narrate the videos of the data set that are not narrated, from the files at `videos`, and let their features be
+    computed of them. All that lacks is named first, and what the work will take.
+
+    Returns:
+        The config whose features are computed: those that stand in for published ones, where it names such.
+
+    Raises:
+        UserError: something lacks; or, once the others are narrated, some videos failed.
+    """
+    cfg = _computed(cfg)
+    parts = Parts(cfg)
+    seconds = {moment.video: moment.duration for split in parts.splits for moment in parts.moments(split)}
+    items = collect(Path(str(cfg.videos)), seconds)
+    missing = _missing_files(items, cfg)
+    layout = parts.layout
+    if layout is not None:
+        missing += layout.missing()
+    missing += parts.encoder.missing()
+    if missing:
+        raise UserError("; and ".join(missing))
+    shortest = min(items, key=lambda item: seconds[item.video]).path
+    assert shortest is not None
+    if isinstance(layout, FromVideos):
+        todo = [item.video for item in items if not layout.is_kept(item.video)]
+        _tell(f"features={cfg.features.name}", todo, seconds, lambda: pace(layout, shortest))
+    narrator, output = build_narrator(cfg.narrator) if parts.uses_narratives else None, parts.places.narratives
+    untold: list[str] = []
+    if isinstance(narrator, FrameNarrator):
+        reading = Reading(**cfg.frames)
+        told = {narratives.video for narratives in read_narratives(output)} if output.is_file() else set()
+        untold = [item.video for item in items if item.video not in told]
+        _tell(f"narrator={narrator.name}", untold, seconds, lambda: narrator.pace(shortest, reading))
+    if isinstance(layout, FromVideos):
+        # What fails is told when the store is made of the others; captions, which take longer, do not wait for it.
+        layout.compute(item.video for item in items)
+    if isinstance(narrator, FrameNarrator) and untold:
+        failed = narrate_missing(
+            items, output, narrator.writer(reading), False, partial(narrator.outcomes, reading=reading)
+        )
+        require_narrated(failed, len(items), output)
+    return cfg
+
+
+def _tell(what: str, todo: Sequence[str], seconds: Mapping[str, float], pace: Callable[[], float]) -> None:
+    """Say what work there is and how long it will take; `pace` measures the seconds of work for a second of video."""
+    if todo:
+        hours = sum(seconds[video] for video in todo) / 3600
+        took = hours * pace()
+        _log.info("%s: %d videos, %.2g hours of video, about %.2g hours here", what, len(todo), hours, took)
+
+
+def _computed(cfg: DictConfig) -> DictConfig:
+    """The config with features that are computed from its `videos`."""
+    choice = cfg.features.get("computed")
+    if choice is not None:
+        words = HydraConfig.get().overrides.task
+        cfg = compose("prepare", [*(word for word in words if not word.startswith("features=")), f"features={choice}"])
+        _log.info("features=%s are published files; computed in their place: train with features=%s", choice, choice)
+    if cfg.features.name != "none" and "videos" not in cfg.features:
+        raise UserError(f"features={cfg.features.name} are not computed from videos: leave out videos=")
+    OmegaConf.update(cfg, "features.videos", str(cfg.videos), force_add=True)
+    return cfg
+
+
+def _missing_files(items: Sequence[Item], cfg: DictConfig) -> list[str]:
+    lacking = [item.video for item in items if item.path is None]
+    if not lacking:
+        return []
+    return [f"no files of {len(lacking)} of {len(items)} videos in {cfg.videos} ({listing(lacking)})"]
 
 
 def make_stores(cfg: DictConfig) -> None:
@@ -96,9 +191,9 @@ def ship_network(cfg: DictConfig) -> Path:
     """
     source, parts = best_checkpoint(Path(cfg.ship)), Parts(cfg)
     checkpoint = read_checkpoint(source)
-    load_network(parts.network, checkpoint, source)
+    network = load_network(parts.new_network, checkpoint, source)
     target = MODELS / cfg.name / f"{cfg.name}.safetensors"
-    ship(target, parts.network, configuration(cfg), cfg.notice)
+    ship(target, network, configuration(cfg), cfg.notice)
     _log.info("%s: %d bytes", target, target.stat().st_size)
     return target
 

@@ -6,12 +6,12 @@ import logging
 from pathlib import Path
 
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from src.data.splits import load_split, split_names
 from src.errors import UserError
 from src.growing import Journal
 from src.places import Places
+from src.progress import Progress
 from src.rewording.build import build_reworder
 from src.rewording.reworder import Failure
 
@@ -33,7 +33,7 @@ def reword(cfg: DictConfig) -> Path:
         todo = sorted(queries - journal.done.keys() - journal.failed.keys())
         if len(todo) < len(queries):
             _log.info("%d of %d queries are done or have failed before", len(queries) - len(todo), len(queries))
-        for outcome in tqdm(reworder.outcomes(todo), total=len(todo), unit="query", desc="rewording", mininterval=1):
+        for outcome in Progress(reworder.outcomes(todo), "rewording", "query", len(todo)):
             if isinstance(outcome, Failure):
                 journal.fail(outcome.query, outcome.reason)
             else:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lightning
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+import numpy as np
 from omegaconf import DictConfig
 
 from src.build import Parts
@@ -17,10 +17,21 @@ from src.data.datamodule import MomentDataModule
 from src.errors import UserError, reason
 from src.places import Places
 from src.runs.callbacks import Begun, BestCheckpoint, is_trial
-from src.runs.checkpoints import LAST, has_state, newest_run, newest_state, read_state, require_same_run
+from src.runs.checkpoints import (
+    LAST,
+    has_state,
+    leave_states,
+    newest_run,
+    newest_state,
+    read_state,
+    require_same_run,
+    require_state,
+)
 from src.runs.configuration import configuration
-from src.runs.folder import RunFolder, finished_value
+from src.runs.folder import RunFolder, finished_value, is_first
 from src.runs.predictions import Prediction
+from src.runs.processes import Processes, is_broken_connection, requeue
+from src.runs.provenance import data_read
 from src.runs.wandb import RunLogger
 from src.training import build_trainer, test
 
@@ -36,8 +47,8 @@ def train(cfg: DictConfig) -> float:
         The best value of the monitored validation metric.
 
     Raises:
-        UserError: something that is asked for is missing or does not fit; or training was asked to end, or ended
-            without a validation.
+        UserError: something that is asked for is missing or does not fit; or training ended without a validation.
+        Ended: the process was asked to end (SIGTERM); a state is kept first where one can be.
     """
     place = _continued(cfg)
     folder = Path(cfg.folder)
@@ -45,27 +56,31 @@ def train(cfg: DictConfig) -> float:
     if value is not None:
         _log.info("finished before: %s", folder)
         return value
+    require_state(folder)
     checkpoint = _state(place, cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    with RunFolder(folder, cfg) as run:
+    processes = Processes(folder, lambda: _kept(folder))
+    with RunFolder(folder, cfg) as run, processes.together(run.failed):
         parts = Parts(cfg)
         data = parts.data()
+        run.read(data_read(data))
         model = parts.model(data, configuration(cfg))
         _require_monitored(parts, data)
-        trainer = build_trainer(cfg)
+        trainer = build_trainer(cfg, processes)
+        data.require_shared(trainer.world_size, tests=cfg.test)
+        if trainer.global_rank > 0:  # every process has the same new weights, and noise of its own
+            own = np.random.SeedSequence((cfg.seed, trainer.global_rank)).generate_state(1)
+            lightning.seed_everything(int(own[0]), verbose=False)
         best = _best(trainer)
         # Before the others, of which the one that keeps states comes last.
         trainer.callbacks.insert(0, begun := Begun())  # type: ignore[attr-defined]
         with _closed_loggers(trainer):
             try:
                 trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
-            except SIGTERMException as asked:
-                kept = f"continue with ckpt_path={folder}" if has_state(folder) else "no state was kept yet"
-                raise UserError(f"asked to end (SIGTERM): {kept}") from asked
             except UserError:
                 raise
             except Exception as error:
-                if checkpoint is None or begun.yes:
+                if checkpoint is None or begun.yes or is_broken_connection(error):
                     raise
                 raise UserError(f"{checkpoint} cannot be continued from ({reason(error)}): it is damaged") from error
             values, name = dict(best.latest), f"best/{best.monitor}"
@@ -75,8 +90,16 @@ def train(cfg: DictConfig) -> float:
             if cfg.test:
                 values |= test(trainer, model, data, None if is_trial(trainer) else best.path)
             run.metrics(values)
+    if trainer.is_global_zero:
+        leave_states(folder, newest=cfg.keep_state)
     _log.info("run folder: %s", folder)
     return score
+
+
+def _kept(folder: Path) -> str:
+    """Queue a job of SLURM again, and say what there is to go on from."""
+    kept = f"state kept, continue with ckpt_path={folder}" if has_state(folder) else "no state was kept yet"
+    return f"{kept}; {said}" if is_first() and (said := requeue()) else kept
 
 
 def _require_monitored(parts: Parts, data: MomentDataModule) -> None:

@@ -15,6 +15,7 @@ from src.data.loader import Loader
 from src.data.records import Moment, Window
 from src.data.sampler import BatchSampler
 from src.data.store import Store
+from src.errors import UserError
 from src.moments import align_narratives, seconds_to_snippets
 
 
@@ -154,6 +155,22 @@ class MomentDataModule(lightning.LightningDataModule):
         self._position = {"epoch": 0, "batches": 0}
         for dataset in (self.train, self.val, *self.tests.values()):
             dataset.check()
+
+    def require_shared(self, processes: int, tests: bool, fitted: bool = True) -> None:
+        """Raise a UserError for a split of which not every process gets a query.
+
+        Args:
+            processes: How many share each split.
+            tests: Whether the test splits are used.
+            fitted: Whether the training and the validation split are.
+        """
+        used = {"training": self.train, "validation": self.val} if fitted else {}
+        for name, dataset in {**used, **(self.tests if tests else {})}.items():
+            if len(dataset) < processes:
+                raise UserError(
+                    f"the {name} split has {len(dataset)} queries, which {processes} processes cannot share: use fewer "
+                    "devices"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """How far training has come, for a checkpoint: the epoch, and its batches that are done."""

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from src.data.layouts import Layout
 from src.data.store import Columns, Store, listing, open_if_made_by, write_store
 from src.errors import UserError
-from src.files import digest
+from src.files import digest, whole
 from src.moments import Pooling, pool
+from src.progress import Progress
 
 _log = logging.getLogger(__name__)
 
 
 def feature_store(
-    path: Path, layout: Layout, videos: Iterable[str], pooling: Pooling, max_snippets: int, source: str
+    path: Path,
+    layout: Layout,
+    videos: Iterable[str],
+    pooling: Pooling,
+    max_snippets: int,
+    source: str,
+    partly: bool = False,
 ) -> Store:
     """The store of the features of `videos`, each pooled to at most `max_snippets`; converted if need be.
 
@@ -35,10 +42,11 @@ def feature_store(
         pooling: How longer videos are pooled: `max` or `mean`.
         max_snippets: The most snippets a video keeps.
         source: Where the features come from, for the message when they are missing.
+        partly: Whether the store is made of the others where features of some videos cannot be computed.
 
     Raises:
-        UserError: Videos without features (it counts and names them), or features that cannot be used; the store is
-            then left as it was.
+        UserError: Videos without features (it counts and names them, and all reasons are in the failures file), or
+            features that cannot be used; the store is then left as it was, or with `partly` made of the others.
     """
     wanted = set(videos)
     if path.is_file() and not any(place.exists() for place in layout.places):
@@ -51,19 +59,47 @@ def feature_store(
         _log.info("making %s anew: %s", path, why)
     elif kept is not None:
         if not wanted - set(kept):
+            failures_file(path).unlink(missing_ok=True)
             return kept
         _log.info("making %s anew: it lacks %d videos", path, len(wanted - set(kept)))
         wanted |= {video for video in kept if video in layout}
 
+    if missing := layout.missing():
+        raise UserError("; and ".join(missing))
     require_features(layout, wanted, source)
 
+    failures = layout.compute(sorted(wanted))
+    if failures and not (partly and failures.keys() < wanted):
+        raise _failed(failures, len(wanted), path)
+    wanted -= failures.keys()
+
     def rows() -> Iterator[tuple[str, Columns]]:
-        for video in tqdm(sorted(wanted), desc=path.name, unit="video", delay=3):
+        for video in Progress(sorted(wanted), path.name, "video"):
             yield video, {"features": pool(torch.from_numpy(layout(video)), max_snippets, pooling).numpy()}
 
     made_of = digest(layout.sources(sorted(wanted)))
     write_store(path, rows(), {"features": layout.identity, **settings, "source": made_of})
+    if failures:
+        raise _failed(failures, len(wanted) + len(failures), path)
+    failures_file(path).unlink(missing_ok=True)
     return Store(path)
+
+
+def failures_file(store: Path) -> Path:
+    """The file beside a store that says which videos have no features and why: JSON Lines of {"video", "reason"}."""
+    return store.with_suffix(".failures.jsonl")
+
+
+def _failed(failures: Mapping[str, str], total: int, store: Path) -> UserError:
+    listed = failures_file(store)
+    with whole(listed) as temporary:
+        lines = [json.dumps({"video": video, "reason": why}, ensure_ascii=False) for video, why in failures.items()]
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    video, why = next(iter(failures.items()))
+    return UserError(
+        f"{len(failures)} of {total} videos have no features, such as {video}: {why}. The others are done. All "
+        f"reasons: {listed}; run this again to try them again"
+    )
 
 
 def require_same_features(store: Store, layout: Layout, pooling: Pooling, max_snippets: int) -> None:
@@ -74,7 +110,7 @@ def require_same_features(store: Store, layout: Layout, pooling: Pooling, max_sn
     asked = {"features": _named(layout.identity), "pooling": pooling, "max_snippets": max_snippets}
     for name, value in asked.items():
         there = _named(store.made_by.get(name, value))
-        if there != value:
+        if not _agrees(there, value):
             raise UserError(
                 f"{store.path} was made with {name} {there}, and the configuration has {value}: run python -m "
                 "src.prepare with the options of this command, or give features.store another place"
@@ -83,7 +119,7 @@ def require_same_features(store: Store, layout: Layout, pooling: Pooling, max_sn
 
 def _changed(store: Store, layout: Layout) -> str | None:
     """Why a store is not of what a layout reads now; None if it is, or that cannot be told."""
-    if _named(store.made_by.get("features")) != _named(layout.identity):
+    if not _agrees(_named(store.made_by.get("features")), _named(layout.identity)):
         return "it was made of other features"
     if "source" not in store.made_by:
         return "it does not say what its features were made of"
@@ -91,6 +127,13 @@ def _changed(store: Store, layout: Layout) -> str | None:
     if all(video in layout for video in videos) and digest(layout.sources(videos)) != store.made_by["source"]:
         return "the files it was made of have changed"
     return None
+
+
+def _agrees(there: Any, asked: Any) -> bool:
+    """Whether two identities are one. What cannot be told here, as the digest of weights elsewhere, is None."""
+    if isinstance(there, dict) and isinstance(asked, dict):
+        return there.keys() == asked.keys() and all(_agrees(there[key], asked[key]) for key in there)
+    return asked is None or there == asked
 
 
 def _named(identity: Any) -> Any:

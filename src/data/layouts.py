@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from src.data.store import check_values, require_own_data
 from src.errors import UserError, reason
-from src.files import require_file
+from src.files import read_text, require_file
 
 Features = NDArray[np.float32]
 
@@ -44,6 +44,21 @@ class Layout(Protocol):
         """The files that the features of videos that are there are read from or computed of."""
         ...
 
+    def missing(self) -> list[str]:
+        """What to do about all that lacks besides `places`, such as weights; nothing if nothing does."""
+        ...
+
+    def compute(self, videos: Iterable[str]) -> dict[str, str]:
+        """Compute what is not published, of videos that are there.
+
+        Returns:
+            Why a video has no features, by its id.
+
+        Raises:
+            UserError: Nothing can be computed.
+        """
+        ...
+
     def __call__(self, video: str) -> Features:
         """The features (n, dim) of a video that is there, n >= 1, finite and within half precision.
 
@@ -53,29 +68,42 @@ class Layout(Protocol):
         ...
 
 
-class _Folder:
+class _Published:
+    """What the layouts of published files share: nothing is computed."""
+
+    def missing(self) -> list[str]:
+        return []
+
+    def compute(self, videos: Iterable[str]) -> dict[str, str]:
+        return {}
+
+
+class _Folder(_Published):
     """What the layouts of one file a video share."""
 
     suffix = ""
 
     def __init__(self, folder: str, dim: int) -> None:
-        self.places = (Path(folder).absolute(),)
+        self.places = (Path(folder),)
         self.dim = dim
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"layout": type(self).__name__, "place": str(self.places[0])}
+        return {"layout": type(self).__name__, "place": str(self.places[0].absolute())}
 
     def __contains__(self, video: str) -> bool:
-        # An annotation file may be anybody's: its ids lead nowhere else.
-        inside = not Path(video).is_absolute() and ".." not in Path(video).parts
-        return inside and self._path(video).is_file()
+        return _is_inside(video) and self._path(video).is_file()
 
     def sources(self, videos: Iterable[str]) -> list[Path]:
         return [self._path(video) for video in videos]
 
     def _path(self, video: str) -> Path:
         return self.places[0] / f"{video}{self.suffix}"
+
+
+def _is_inside(video: str) -> bool:
+    """Whether an id leads nowhere out of a folder: an annotation file may be anybody's."""
+    return not Path(video).is_absolute() and ".." not in Path(video).parts
 
 
 class NpyFolder(_Folder):
@@ -106,7 +134,34 @@ class NpzFolder(_Folder):
         return _check(path, loaded["features"], self.dim)
 
 
-class Hdf5:
+class TextFolders(_Folder):
+    """A folder for each video, of text files with the `dim` numbers of a vector each, in the order of their names: the
+    features that Charades itself ships (VIDEO/VIDEO-000001.txt, every fourth frame at 24 a second)."""
+
+    def __contains__(self, video: str) -> bool:
+        return _is_inside(video) and any(self._path(video).glob("*.txt"))
+
+    def sources(self, videos: Iterable[str]) -> list[Path]:
+        return [path for video in videos for path in self._files(video)]
+
+    def __call__(self, video: str) -> Features:
+        rows = []
+        for path in self._files(video):
+            words = read_text(path).split()
+            try:
+                row = np.array(words, np.float32)
+            except ValueError as error:
+                raise UserError(f"{path} holds what is no number ({reason(error)})") from error
+            if len(row) != self.dim:
+                raise UserError(f"{path} holds {len(row)} numbers, expected {self.dim} (features.dim)")
+            rows.append(row)
+        return _check(self._path(video), np.stack(rows), self.dim)
+
+    def _files(self, video: str) -> list[Path]:
+        return sorted(self._path(video).glob("*.txt"))
+
+
+class Hdf5(_Published):
     """One HDF5 file with a dataset (n, dim) for each video (LGI; ActivityNet's C3D).
 
     Args:
@@ -116,13 +171,13 @@ class Hdf5:
     """
 
     def __init__(self, file: str, dim: int, dataset: str = "{video}") -> None:
-        self.places = (Path(file).absolute(),)
+        self.places = (Path(file),)
         self.dim = dim
         self.dataset = dataset
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"layout": "Hdf5", "place": str(self.places[0]), "dataset": self.dataset}
+        return {"layout": "Hdf5", "place": str(self.places[0].absolute()), "dataset": self.dataset}
 
     def __contains__(self, video: str) -> bool:
         name = self.dataset.format(video=video)
@@ -160,7 +215,7 @@ class Hdf5:
             raise UserError(f"{self.places[0]} is not an HDF5 file, or a damaged one ({reason(error)})") from error
 
 
-class Streams:
+class Streams(_Published):
     """Several layouts side by side, such as SlowFast and CLIP, cut to the shortest.
 
     Args:
@@ -186,7 +241,13 @@ class Streams:
         return [path for stream in self.streams for path in stream.sources(wanted)]
 
     def __call__(self, video: str) -> Features:
-        parts = [stream(video) for stream in self.streams]
+        return self.joined([stream(video) for stream in self.streams])
+
+    def missing(self) -> list[str]:
+        return [each for stream in self.streams for each in stream.missing()]
+
+    def joined(self, parts: Sequence[Features]) -> Features:
+        """The features (n, dim) of a video's streams side by side."""
         length = min(len(part) for part in parts)
         cut = [part[:length] for part in parts]
         return np.concatenate([_unit(part) for part in cut] if self.normalize else cut, axis=1)

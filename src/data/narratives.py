@@ -1,4 +1,5 @@
-"""Narratives files: JSON Lines, one video a line: {"video", "times", "texts", "writer"}."""
+"""Narratives files: JSON Lines, one video a line: {"video", "times", "texts", "writer"}, and "repeated" where a
+narrator left out frames."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ def missing_narratives(path: Path) -> list[str]:
         return []
     return [
         f"no narratives at {path}: write them with python -m src.narrate, or take in captions that exist with "
-        "python -m src.prepare import_narratives=PATH"
+        "python -m src.prepare import_narratives=PATH narrator=imported narrator.name=NAME"
     ]
 
 
@@ -58,12 +59,19 @@ def parse(record: Any, where: str) -> Narratives:
         raise UserError(f"{where}: video {video} has an empty narrative")
     if not isinstance(writer, dict):
         raise UserError(f"{where}: the writer of video {video} is not an object of settings")
-    return Narratives(video, tuple(float(time) for time in times), tuple(texts), writer)
+    repeated = record.get("repeated", [])
+    if not isinstance(repeated, list) or not all(is_number(time) and time in times for time in repeated):
+        raise UserError(f"{where}: the repeated times of video {video} are not among its times")
+    seconds, again = (tuple(float(time) for time in each) for each in (times, repeated))
+    return Narratives(video, seconds, tuple(texts), writer, again)
 
 
 def to_line(narratives: Narratives) -> str:
     """One line of a narratives file, with its line end."""
-    return json.dumps(asdict(narratives), ensure_ascii=False) + "\n"
+    record = asdict(narratives)
+    if not narratives.repeated:
+        del record["repeated"]
+    return json.dumps(record, ensure_ascii=False) + "\n"
 
 
 def write_narratives(path: Path, narratives: Iterable[Narratives]) -> int:

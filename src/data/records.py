@@ -57,9 +57,11 @@ class Narratives:
         times: seconds, ascending, >= 0.
         texts: one narrative for each time, none empty.
         writer: who wrote them: `narrator` (its config name), `model`, `prompt`, and its settings.
+        repeated: the times whose narrative is the one before it, as their frame showed what the one before showed.
     """
 
     video: str
     times: tuple[float, ...]
     texts: tuple[str, ...]
     writer: dict[str, Any] = field(default_factory=dict)
+    repeated: tuple[float, ...] = ()

@@ -8,10 +8,10 @@ from itertools import chain
 from statistics import fmean
 
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from src.data.records import Moment
 from src.data.splits import Split, load_split, split_names
+from src.progress import Progress
 from src.tables import plain
 from src.text.tokens import words
 
@@ -69,7 +69,7 @@ class _Tally:
 
     @classmethod
     def of(cls, split: Split) -> _Tally:
-        queries = tqdm(split.moments, desc=f"words of {split.name}", unit="query", leave=False, disable=None)
+        queries = Progress(split.moments, f"words of {split.name}", "query")
         counts = Counter(chain.from_iterable(words(moment.query) for moment in queries))
         return cls(split.name, split.findings.read, tuple(split.moments), counts)
 

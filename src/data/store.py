@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from src.errors import UserError, reason
 from src.files import is_text, parse_json, require_file, workplace
+from src.progress import Progress
 
 FEATURES = "features"
 ROW = "row"
@@ -144,7 +144,7 @@ class _Spool:
         """Move a column from its last block to its first: what is copied is cut off, so the disk holds it only once."""
         values = np.empty(dataset.shape[1:], dataset.dtype)
         size = max(1, _BLOCK // values.nbytes)
-        for start in tqdm(range(0, len(dataset), size)[::-1], desc=f"writing {self.target.name}", delay=3):
+        for start in Progress(range(0, len(dataset), size)[::-1], f"writing {self.target.name}", "block"):
             spooled.seek(start * values.nbytes)
             block = np.frombuffer(spooled.read(size * values.nbytes), values.dtype)
             dataset[start : start + size] = block.reshape(-1, *values.shape)

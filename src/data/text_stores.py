@@ -9,12 +9,12 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from src.data.narratives import missing_narratives, read_narratives
 from src.data.rewordings import missing_rewordings, read_rewordings
 from src.data.store import ROW, Columns, Store, listing, open_if_made_by, write_store
 from src.errors import UserError
+from src.progress import Progress
 from src.text.encoder import TextEncoder
 from src.text.words import WordVectors
 
@@ -134,7 +134,7 @@ class _Texts:
         self.file = file
         self.videos: set[str] = set()
         self._count = 0
-        for video in tqdm(read_narratives(file), desc=f"checking {file.name}", unit="video", delay=3):
+        for video in Progress(read_narratives(file), f"checking {file.name}", "video"):
             self.videos.add(video.video)
             self._count += len(video.texts)
 

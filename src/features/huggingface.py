@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from src.errors import UserError, reason
-from src.features.extractor import Frames
+from src.features.extractor import Extractor, Frames
 from src.files import digest
+from src.hub import hub
 
 _SIDE = 224  # pixels of the picture that a model is tried on
 
@@ -26,7 +27,7 @@ class _Model(NamedTuple):
     clip: int | None  # frames that a video encoder takes at once; None for an encoder of images
 
 
-class HuggingFaceVision:
+class HuggingFaceVision(Extractor):
     """An encoder of images gives the mean of its vectors of the snippet's frames: the vector that is compared with text
     where the model has one (CLIP, SigLIP), else its pooled output or the mean of its patches. An encoder of videos
     (whose configuration has `num_frames`) gives the mean of its patches over the snippet.
@@ -55,8 +56,8 @@ class HuggingFaceVision:
     def frames(self) -> int:
         return self._model.clip or self._frames
 
-    def __call__(self, snippets: Frames) -> NDArray[np.float32]:
-        return self._encoded(self._model, snippets)
+    def __call__(self, windows: Frames) -> NDArray[np.float32]:
+        return self._encoded(self._model, windows)
 
     @torch.inference_mode()
     def _encoded(self, model: _Model, snippets: Frames) -> NDArray[np.float32]:
@@ -95,8 +96,9 @@ class HuggingFaceVision:
         from transformers import AutoImageProcessor, AutoModel
 
         try:
-            processor = AutoImageProcessor.from_pretrained(self.model)
-            network, report = AutoModel.from_pretrained(self.model, output_loading_info=True)
+            with hub(self.model):
+                processor = AutoImageProcessor.from_pretrained(self.model)
+                network, report = AutoModel.from_pretrained(self.model, output_loading_info=True)
         except Exception as error:  # a damaged file can make the libraries beneath raise anything
             raise UserError(
                 f"video encoder {self.model} cannot be loaded ({reason(error)}): set features.model to a local path"

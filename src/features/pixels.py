@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from src.errors import UserError
-from src.features.extractor import Frames
+from src.features.extractor import Extractor, Frames
 
 CHANNELS = 14
 """Numbers a cell: 3 of mean colour, 7 of the histogram of hues, 2 of edges, 2 of motion."""
@@ -17,7 +17,7 @@ CHANNELS = 14
 _HUES = 7
 
 
-class Pixels:
+class Pixels(Extractor):
     """Over each cell of a grid, and all frames of the snippet: the mean colour, the histogram of hues weighted by
     saturation, the energy of upright and of level edges, and how much brightness changes from frame to frame and from
     the first frame to the last. Histogram, edges and motion are square roots.
@@ -34,15 +34,19 @@ class Pixels:
             raise UserError(
                 f"features: rows={rows}, columns={columns}, cell={cell} must be above 0, frames={frames} above 1"
             )
-        self.rows, self.columns, self.cell, self.frames = rows, columns, cell, frames
+        self.rows, self.columns, self.cell, self._frames = rows, columns, cell, frames
 
     @property
     def identity(self) -> dict[str, Any]:
         grid = {"rows": self.rows, "columns": self.columns, "cell": self.cell}
         return {"extractor": "pixels", "version": 1, **grid, "frames": self.frames}
 
-    def __call__(self, snippets: Frames) -> NDArray[np.float32]:
-        return np.stack([self._describe(self._scaled(frames)) for frames in snippets])
+    @property
+    def frames(self) -> int:
+        return self._frames
+
+    def __call__(self, windows: Frames) -> NDArray[np.float32]:
+        return np.stack([self._describe(self._scaled(frames)) for frames in windows])
 
     def _scaled(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(frames, rows · cell, columns · cell, 3), in [0, 1]."""

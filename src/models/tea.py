@@ -76,12 +76,14 @@ class TEA(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        _require_finite(batch)
         self.validation.update(self(batch.inputs), batch.truth)
 
     def on_validation_epoch_end(self) -> None:
         self._report("", self.validation)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, RankedMoments]:
+        _require_finite(batch)
         ranked: RankedMoments = self(batch.inputs)
         self.tests[dataloader_idx].update(ranked, batch.truth)  # type: ignore[operator]
         return {"ranked": ranked}
@@ -140,6 +142,19 @@ class TEA(lightning.LightningModule):
         scheduler.load_state_dict(schedule.state_dict())
         for group, other in zip(optimizer.param_groups, stand_in.param_groups, strict=True):
             group["lr"] = other["lr"]
+
+
+def _require_finite(batch: Batch) -> None:
+    """Raise a UserError that names what of a batch no network can answer."""
+    inputs = batch.inputs
+    for name, values in (("features", inputs.video), ("narratives", inputs.narrative), ("queries", inputs.query)):
+        if values is not None and not values.isfinite().all():
+            lost = ~values.flatten(1).isfinite().all(dim=1)
+            moment = batch.truth.moments[int(lost.nonzero()[0])]
+            raise UserError(
+                f"the {name} of video {moment.video} (query {moment.query_id}) hold numbers that are not finite: their "
+                "store is damaged; delete it and run python -m src.prepare"
+            )
 
 
 def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:

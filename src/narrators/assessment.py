@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from src.data.narratives import read_narratives
 from src.data.records import Moment, Narratives
@@ -20,6 +19,7 @@ from src.data.text_stores import narrative_store
 from src.errors import UserError
 from src.files import whole
 from src.narrators.quality import Closeness, Grounding, Variety, cosine, ground, mentions, variety
+from src.progress import Progress, show
 from src.tables import pipes
 from src.text.encoder import TextEncoder
 
@@ -57,11 +57,11 @@ def assess(file: Path, queries: Queries | None) -> None:
     splits = queries.splits if queries is not None else {}
     mentioned: dict[str, frozenset[str]] = {}
     held = variety(_noted(file, {moment.video for moments in splits.values() for moment in moments}, mentioned))
-    print(_table([held]))
+    show(_table([held]))
     content: dict[str, Any] = {"narratives": _numbers(held)}
     if queries is not None:
         grounding = _grounding(queries, file, mentioned)
-        print(_table(grounding))
+        show(_table(grounding))
         rows = [_numbers(row) for row in grounding]
         content |= {"data": queries.data, "text": queries.text, "queries": rows}
     target = file.with_suffix(".report.json")
@@ -72,7 +72,7 @@ def assess(file: Path, queries: Queries | None) -> None:
 
 def _noted(file: Path, wanted: set[str], mentioned: dict[str, frozenset[str]]) -> Iterator[Narratives]:
     """The videos of `file`; note what those of the data set mention."""
-    for video in tqdm(read_narratives(file), desc=f"reading {file.name}", unit="video", delay=3, mininterval=1):
+    for video in Progress(read_narratives(file), f"reading {file.name}", "video"):
         if video.video in wanted:
             mentioned[video.video] = mentions(video)
         yield video

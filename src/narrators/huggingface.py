@@ -15,6 +15,7 @@ from torch import Tensor
 
 from src.errors import UserError
 from src.errors import reason as said
+from src.hub import hub
 from src.language.speech import has_reasoning
 from src.narrators.narrator import NarrationError
 from src.narrators.pipeline import FrameNarrator
@@ -155,14 +156,15 @@ class HuggingFaceNarrator(FrameNarrator):
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         _log.info("loading %s", self.model)
         try:
-            processor = AutoProcessor.from_pretrained(self.model)
-            loading: Any = AutoModelForImageTextToText.from_pretrained(
-                self.model,
-                dtype=self.dtype,
-                device_map=self.device_map,
-                quantization_config=quantization,
-                output_loading_info=True,
-            )
+            with hub(self.model):
+                processor = AutoProcessor.from_pretrained(self.model)
+                loading: Any = AutoModelForImageTextToText.from_pretrained(
+                    self.model,
+                    dtype=self.dtype,
+                    device_map=self.device_map,
+                    quantization_config=quantization,
+                    output_loading_info=True,
+                )
             network, report = loading
         except ImportError as error:  # some processors need a package of their own, such as torchvision
             raise UserError(f"narrator {self.model} needs a package that is not installed ({said(error)})") from error

@@ -33,18 +33,23 @@ class Reading:
         longest: The most pixels of a frame's longer side; larger frames are scaled down to it.
         ahead: The batches of frames decoded ahead of the narrator.
         patience: The seconds without progress after which a decoder is ended.
+        skip_similar: Frames that differ from the last narrated one by at most this (src/videos/similarity.py) are not
+            narrated, but take its narrative; None narrates all.
     """
 
     reader: Backend
     longest: int
     ahead: int
     patience: float = PATIENCE
+    skip_similar: float | None = None
 
     def __post_init__(self) -> None:
         if self.reader not in READERS:
             raise UserError(f"frames.reader is {self.reader!r}: give {' or '.join(READERS)}")
         if self.longest < 1 or self.ahead < 1:
             raise UserError(f"frames.longest={self.longest} and frames.ahead={self.ahead} must be 1 or more")
+        if self.skip_similar is not None and not 0 <= self.skip_similar <= 255:
+            raise UserError(f"frames.skip_similar={self.skip_similar}: give a number from 0 to 255, or null")
         if self.patience <= 0:
             raise UserError(f"frames.patience={self.patience} must be above 0")
 

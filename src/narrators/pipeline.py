@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from src.data.records import Narratives
@@ -18,7 +20,8 @@ from src.language.model import NoAnswerError
 from src.language.speech import spoken
 from src.narrators.narrator import Failure, Outcome, Reading
 from src.videos.collection import Item
-from src.videos.frames import TIMES, Frame, Pixels, read_frames
+from src.videos.frames import TIMES, Pixels, read_frames
+from src.videos.similarity import Shown, without_similar
 
 T = TypeVar("T")
 
@@ -29,7 +32,7 @@ class _Batch(NamedTuple):
     """Some frames of a video, in order; or, without frames, the end of the video and why it ended early if it did."""
 
     video: str
-    frames: list[Frame]
+    frames: list[Shown]
     problem: str | None = None
 
 
@@ -75,7 +78,9 @@ class FrameNarrator(ABC):
         """
 
     def writer(self, reading: Reading) -> dict[str, Any]:
-        settings = {"interval": self.interval, "longest": reading.longest, "times": TIMES}
+        settings: dict[str, Any] = {"interval": self.interval, "longest": reading.longest, "times": TIMES}
+        if reading.skip_similar is not None:
+            settings["skip_similar"] = reading.skip_similar
         return {"narrator": self.name, **self.identity, **settings}
 
     def prepare(self) -> None:
@@ -85,6 +90,20 @@ class FrameNarrator(ABC):
             UserError: Nothing can be captioned.
         """
         return
+
+    def pace(self, path: Path, reading: Reading) -> float:
+        """Seconds of work for a second of video, measured on one batch of the frames of a file.
+
+        Raises:
+            UserError: The file cannot be read, or nothing can be captioned.
+            NarrationError: Its frames cannot be captioned.
+        """
+        self.prepare()
+        frames = read_frames(path, self.interval, reading.reader, reading.longest, reading.patience)
+        batch = [frame.pixels for frame in islice(frames, self.batch_size)]
+        started = time.monotonic()
+        self.narrate(batch)
+        return (time.monotonic() - started) / (len(batch) * self.interval * self.under_way)
 
     def outcomes(self, items: Iterable[Item], reading: Reading) -> Iterator[Outcome]:
         self.prepare()
@@ -105,7 +124,7 @@ class FrameNarrator(ABC):
         """Each batch with the call that captions it; none for the rest of a video that has failed."""
         for batch in self._batches(items, reading):
             in_vain = not batch.frames or draft.failed == batch.video
-            yield batch, None if in_vain else pool.submit(self.narrate, [frame.pixels for frame in batch.frames])
+            yield batch, None if in_vain else pool.submit(self.narrate, [shown.frame.pixels for shown in batch.frames])
 
     def _batches(self, items: Iterable[Item], reading: Reading) -> Iterator[_Batch]:
         for video, path in items:
@@ -113,7 +132,8 @@ class FrameNarrator(ABC):
             try:
                 if path is None:
                     raise UserError(f"no file of {video} among the videos")
-                frames = read_frames(path, self.interval, reading.reader, reading.longest, reading.patience)
+                every = read_frames(path, self.interval, reading.reader, reading.longest, reading.patience)
+                frames = without_similar(every, reading.skip_similar)
                 # The narrator may make its batches smaller while this runs ahead of it.
                 while batch := list(islice(frames, self.batch_size)):
                     yield _Batch(video, batch)
@@ -132,6 +152,7 @@ class _Draft:
     def _start(self) -> None:
         self._times: list[float] = []
         self._texts: list[str] = []
+        self._repeated: list[float] = []
         self._silent: list[float] = []
         self._problem: str | None = None
         self.failed: str | None = None
@@ -155,7 +176,7 @@ class _Draft:
         if self._silent:
             count, every = len(self._silent), len(self._silent) + len(self._texts)
             _log.info("%s: the narrator said nothing of %d of %d frames: left out", end.video, count, every)
-        return Narratives(end.video, tuple(self._times), tuple(self._texts), self._writer)
+        return Narratives(end.video, tuple(self._times), tuple(self._texts), self._writer, tuple(self._repeated))
 
     def _take(self, batch: _Batch, call: Future[list[str]]) -> None:
         try:
@@ -169,12 +190,13 @@ class _Draft:
             _log.debug("%s", batch.video, exc_info=error)
             self._fail(batch.video, f"the narrator failed ({type(error).__name__}: {reason(error)[:300]})")
             return
-        for frame, text in zip(batch.frames, texts, strict=True):
+        for (frame, again), text in zip(batch.frames, texts, strict=True):
             if text:
-                self._times.append(frame.time)
-                self._texts.append(text)
+                self._times += [frame.time, *again]
+                self._texts += [text] * (1 + len(again))
+                self._repeated += again
             else:
-                self._silent.append(frame.time)
+                self._silent += [frame.time, *again]
 
     def _fail(self, video: str, problem: str) -> None:
         self._problem = self._problem or problem

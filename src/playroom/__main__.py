@@ -1,19 +1,18 @@
 """Generate the Playroom: videos and annotations, in the folder where data=playroom looks for them.
 
 python -m src.playroom
-python -m src.playroom size=100 seed=1 folder=FOLDER
+python -m src.playroom size=standard folder=FOLDER
+python -m src.playroom size.train=100 seed=1 folder=FOLDER
 """
 
 from __future__ import annotations
 
-import hydra
 from omegaconf import DictConfig
 
-from src.command import command, run
+from src.command import command
 
 
-@hydra.main(version_base="1.3", config_path="../../conf", config_name="playroom")
-@command
+@command("playroom")
 def main(cfg: DictConfig) -> None:
     from src.commands.playroom import playroom
 
@@ -21,4 +20,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

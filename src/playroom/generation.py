@@ -8,23 +8,20 @@ import logging
 import multiprocessing
 import shutil
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
-from tqdm import tqdm
 
 from src.errors import UserError
 from src.playroom.actions import play
 from src.playroom.drawing import draw
-from src.playroom.splits import Video, make_video, split_sizes, world_of
+from src.playroom.splits import SPLITS, Video, make_video, world_of
 from src.playroom.world import FPS, HEIGHT, WIDTH
-
-SMALLEST = 12
-"""Videos; fewer would leave splits without any."""
+from src.progress import Progress
 
 _MADE_BY = "playroom.json"
 _VERSION = 1  # another where the same seed gives another world
@@ -33,37 +30,42 @@ _log = logging.getLogger(__name__)
 Task = tuple[str, int]  # split and number of a video
 
 
-def generate(folder: Path, size: int, seed: int, workers: int) -> None:
+def generate(folder: Path, size: Mapping[str, int], seed: int, workers: int) -> None:
     """Write a Playroom, whole or not at all. One that was made just so is kept.
 
     Args:
         folder: The Playroom's folder; must not exist, or hold this very Playroom.
-        size: The number of videos, at least SMALLEST.
+        size: The number of videos of each split, 1 or more. A split of fewer is the first part of one of more.
         seed: The seed, which decides every byte of the annotations and every pixel.
         workers: The processes that draw; 0 for one a processor.
 
     Raises:
         UserError: Impossible settings, a folder that holds something else or cannot be written to, a full disk.
     """
-    if not isinstance(size, int) or size < SMALLEST:
-        raise UserError(f"size={size}: a Playroom has at least {SMALLEST} videos")
+    if set(size) != set(SPLITS):
+        raise UserError(f"size has {', '.join(size)}: a Playroom has {', '.join(SPLITS)}")
+    for split, count in size.items():
+        if not isinstance(count, int) or count < 1:
+            raise UserError(f"size.{split}={count}: give the number of its videos, 1 or more")
     if not isinstance(workers, int) or workers < 0:
         raise UserError(f"workers={workers}: give the number of processes, or 0 for one a processor")
-    made_by = {"size": size, "seed": seed, "version": _VERSION}
+    made_by = {"size": dict(size), "seed": seed, "version": _VERSION}
     if _is_made(folder, made_by):
         _log.info("%s holds this Playroom already", folder)
         return
     with _whole(folder) as part:
         videos = list(_drawn(part / "videos", seed, size, workers or multiprocessing.cpu_count()))
-        for split in split_sizes(size):
+        for split in SPLITS:
             of_split = sorted((video for video in videos if video.split == split), key=lambda video: video.name)
             (part / f"{split}.json").write_text(_annotations(of_split), encoding="utf-8")
         (part / _MADE_BY).write_text(json.dumps(made_by) + "\n", encoding="utf-8")
     queries = sum(len(video.queries) for video in videos)
-    _log.info("%s: %d videos, %.0f s, %d queries", folder, size, sum(video.duration for video in videos), queries)
+    _log.info(
+        "%s: %d videos, %.0f s, %d queries", folder, len(videos), sum(video.duration for video in videos), queries
+    )
 
 
-def _is_made(folder: Path, made_by: dict[str, int]) -> bool:
+def _is_made(folder: Path, made_by: dict[str, Any]) -> bool:
     if not folder.exists():
         return False
     try:
@@ -94,13 +96,13 @@ def _whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _drawn(folder: Path, seed: int, size: int, workers: int) -> Iterator[Video]:
+def _drawn(folder: Path, seed: int, size: Mapping[str, int], workers: int) -> Iterator[Video]:
     """Write the videos, in processes; gives what is asked about each, in any order."""
     folder.mkdir()
-    tasks = [(split, number) for split, count in split_sizes(size).items() for number in range(count)]
+    tasks = [(split, number) for split in SPLITS for number in range(size[split])]
     with multiprocessing.Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         work = pool.imap_unordered(partial(_make, folder, seed), tasks, chunksize=2)
-        yield from tqdm(work, total=len(tasks), desc="generating the Playroom", unit="video")
+        yield from Progress(work, "generating the Playroom", "video", len(tasks))
 
 
 def _make(folder: Path, seed: int, task: Task) -> Video:

@@ -10,15 +10,7 @@ from src.playroom.actions import play
 from src.playroom.language import NOVEL_PAIRS, WHAT, WHO, Naming, Sentence, sentences
 from src.playroom.world import Event, World, new_world
 
-SHARES = {
-    "train": 0.55,
-    "val": 0.08,
-    "test_iid": 0.08,
-    "test_ood": 0.11,
-    "novel_composition": 0.11,
-    "novel_word": 0.07,
-}
-"""Share of the videos in each split."""
+SPLITS = ("train", "val", "test_iid", "test_ood", "novel_composition", "novel_word")
 
 OOD = (0.5, 0.75)
 """Moments whose middle lies in this part of their video are in test_ood, and in no other split."""
@@ -46,12 +38,6 @@ class Video:
     split: str
     duration: float
     queries: tuple[Query, ...]
-
-
-def split_sizes(size: int) -> dict[str, int]:
-    """Videos in each split, of `size` >= 12 in all; what the other splits leave is for training."""
-    counts = {split: max(1, round(share * size)) for split, share in SHARES.items() if split != "train"}
-    return {"train": size - sum(counts.values()), **counts}
 
 
 def world_of(seed: int, name: str) -> World:

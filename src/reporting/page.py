@@ -16,15 +16,26 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from src.errors import UserError
 from src.files import whole
+from src.progress import Progress
 from src.reporting import figures
 from src.reporting.bootstrap import paired_bootstrap
 from src.reporting.examples import Example, choose, example, narratives_of, pictures, require_same_queries
 from src.reporting.published import read_published, with_published
-from src.reporting.tables import Gains, Table, differences, latex, markdown, summarise, tidy
+from src.reporting.tables import (
+    WITHIN_CHANCE,
+    Chance,
+    Column,
+    Gains,
+    Table,
+    differences,
+    latex,
+    markdown,
+    summarise,
+    tidy,
+)
 from src.runs.reading import Answers, Run, differing, find_runs
 
 _log = logging.getLogger(__name__)
@@ -32,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sure:
-    """A line of the bootstrap table."""
+    """A line of the bootstrap table: a variant's difference to the baseline on a split or a part of one."""
 
     variant: str
     split: str
@@ -41,6 +52,11 @@ class Sure:
     low: float
     high: float
     p: float
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether the interval leaves no difference out."""
+        return not self.low <= 0 <= self.high
 
 
 class Drawing(NamedTuple):
@@ -69,6 +85,30 @@ class Part:
     figures: list[Drawing] = field(default_factory=list)
     distributions: list[tuple[str, list[Drawing]]] = field(default_factory=list)
     examples: list[tuple[str, list[Example]]] = field(default_factory=list)
+
+    @property
+    def sure(self) -> dict[tuple[str, Column], Sure]:
+        """What the bootstrap says of each difference, by variant and column."""
+        return {(each.variant, (each.split, each.metric)): each for each in self.bootstrap}
+
+    @property
+    def chance(self) -> Chance:
+        """The differences that are within chance."""
+        return {key for key, each in self.sure.items() if not each.beyond_chance}
+
+    def verdict(self, variant: str, metric: str) -> str:
+        """On which splits a variant differs from the baseline beyond chance, and on which it does not."""
+        found = [each for each in self.bootstrap if (each.variant, each.metric) == (variant, metric)]
+        whole = [each for each in found if ":" not in each.split]
+        said = []
+        for word, chosen in (
+            ("better", [each for each in whole if each.low > 0]),
+            ("worse", [each for each in whole if each.high < 0]),
+            ("no different beyond chance", [each for each in whole if not each.beyond_chance]),
+        ):
+            if chosen:
+                said.append(f"{word} on {', '.join(each.split for each in chosen)}")
+        return "; ".join(said)
 
 
 def write_report(cfg: DictConfig) -> Path:
@@ -101,7 +141,10 @@ def write_report(cfg: DictConfig) -> Path:
         name = _file_name(part.title, named)
         for table, gains, suffix in ((part.table, part.differences, ""), (part.parts, part.part_differences, "_parts")):
             if table.columns:
-                files |= {f"{name}{suffix}.md": markdown(table, gains), f"{name}{suffix}.tex": latex(table)}
+                files |= {
+                    f"{name}{suffix}.md": markdown(table, gains, part.chance),
+                    f"{name}{suffix}.tex": latex(table),
+                }
         drawings = [*part.figures, *(drawing for _, each in part.distributions for drawing in each)]
         drawn: set[str] = set()
         files |= {f"figures/{name}_{_file_name(drawing.name, drawn)}.svg": drawing.svg for drawing in drawings}
@@ -110,7 +153,7 @@ def write_report(cfg: DictConfig) -> Path:
         with whole(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     for part in parts:
-        print(f"{part.title}\n\n{markdown(part.table, part.differences)}")
+        print(f"{part.title}\n\n{markdown(part.table, part.differences, part.chance)}")
     for problem in problems:
         _log.warning("%s", problem)
     return folder / "report.html"
@@ -153,7 +196,7 @@ def _part(cfg: DictConfig, title: str, runs: Sequence[Run], problems: list[str])
         if (part.table, part.parts) == (table, details):
             problems.append(f"{cfg.paper} has no number of {title} under {', '.join(cfg.columns)}")
     part.figures = _overview(cfg, variants, table, drawn)
-    for split in tqdm(_splits(runs), desc=title, unit="split", delay=3):
+    for split in Progress(_splits(runs), title, "split"):
         try:
             _by_query(cfg, part, split, variants, baseline)
         except UserError as error:
@@ -171,7 +214,7 @@ def _baseline(cfg: DictConfig, variants: Mapping[str, Sequence[Run]]) -> str:
             raise UserError(f"against={cfg.against!r} is no variant: they are {'; '.join(variants)}")
         return str(cfg.against)
     for variant, runs in variants.items():
-        if runs[0].settings.get("merger.name") == "none" and runs[0].settings.get("paragraph.network") is None:
+        if runs[0].has({"merger": "none", "paragraph": "none"}):
             return variant
     return next(iter(variants))
 
@@ -267,27 +310,38 @@ def _by_query(cfg: DictConfig, part: Part, split: str, variants: Mapping[str, Se
     ]
     part.distributions.append((split, drawings))
     if baseline in every and len(every) > 1:
-        part.bootstrap += _sureness(split, every, baseline)
+        rows: dict[str, Any] = {split: slice(None)}
+        if any(row.startswith(f"{split}:") for row in part.parts.splits):
+            rows |= {f"{split}:{kind}": chosen for kind, chosen in one.by_novelty().items()}
+        part.bootstrap += _sureness(rows, every, baseline, cfg.columns)
     if part.best is not None and full.keys() == {baseline, part.best}:
         part.examples.append((split, _examples(cfg, variants, full, part.best, baseline)))
 
 
-def _sureness(split: str, ious: Mapping[str, Sequence[NDArray[np.float64]]], baseline: str) -> list[Sure]:
-    def values(variant: str) -> NDArray[np.float64]:
-        """R1@0.5, R1@0.7 and IoU of each query (3, n), in percent, the mean over seeds."""
-        each = [(found >= 0.5, found >= 0.7, found) for found in ious[variant]]
-        return 100 * np.mean(each, axis=0)
-
+def _sureness(
+    rows: Mapping[str, Any], ious: Mapping[str, Sequence[NDArray[np.float64]]], baseline: str, columns: Sequence[str]
+) -> list[Sure]:
+    """The differences of whole splits and their parts, each of `rows` by the queries in it, in what a query has."""
+    names = dict.fromkeys([*columns, "R1@0.5", "R1@0.7", "mIoU"])
+    least = {name: float(limit[1]) for name in names if (limit := re.fullmatch(r"R1@([\d.]+)", name))}
+    metrics = [name for name in names if name in least or name == "mIoU"]
     others = [variant for variant in ious if variant != baseline]
-    ours = np.empty((len(others), 3, len(ious[baseline][0])), np.float32)
-    for row, variant in enumerate(others):
-        ours[row] = values(variant)
-    found = paired_bootstrap(ours, values(baseline).astype(np.float32))
-    return [
-        Sure(variant, split, metric, *(float(number[row, column]) for number in found))
-        for row, variant in enumerate(others)
-        for column, metric in enumerate(("R1@0.5", "R1@0.7", "mIoU"))
-    ]
+
+    def values(variant: str) -> NDArray[np.float32]:
+        """Each metric of each query (M, n), in percent, the mean over seeds."""
+        each = [[found >= least[name] if name in least else found for name in metrics] for found in ious[variant]]
+        return (100 * np.mean(each, axis=0)).astype(np.float32)
+
+    ours, theirs = np.stack([values(variant) for variant in others]), values(baseline)
+    sure = []
+    for split, chosen in rows.items():
+        found = paired_bootstrap(ours[..., chosen], theirs[..., chosen])
+        sure += [
+            Sure(variant, split, metric, *(float(number[row, column]) for number in found))
+            for row, variant in enumerate(others)
+            for column, metric in enumerate(metrics)
+        ]
+    return sure
 
 
 def _examples(
@@ -316,5 +370,7 @@ def _render(cfg: DictConfig, runs: Sequence[Run], parts: Sequence[Part], problem
         "runs": runs,
         "parts": parts,
         "problems": problems,
+        "within": WITHIN_CHANCE,
+        "decisive": cfg.columns[-1],
     }
     return templates.get_template("report.html").render(values)

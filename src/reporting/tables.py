@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import mean, stdev
 from typing import NamedTuple
 
@@ -23,11 +23,18 @@ class Cell(NamedTuple):
     def mean(self) -> float:
         return mean(self.values)
 
+    @property
+    def number(self) -> str:
+        """The mean, with its sign where it is a difference."""
+        return f"{self.mean:+.1f}" if self.difference else f"{self.mean:.1f}"
+
+    @property
+    def spread(self) -> str:
+        """The standard deviation over seeds; nothing for a single one."""
+        return f"± {stdev(self.values):.1f}" if len(self.values) > 1 and not self.difference else ""
+
     def __str__(self) -> str:
-        if self.difference:
-            return f"{self.mean:+.1f}"
-        spread = f" ± {stdev(self.values):.1f}" if len(self.values) > 1 else ""
-        return f"{self.mean:.1f}{spread}"
+        return f"{self.number} {self.spread}".rstrip()
 
 
 Column = tuple[str, str]
@@ -35,6 +42,13 @@ Column = tuple[str, str]
 
 Gains = Mapping[str, Mapping[Column, float]]
 """The differences to a baseline, by variant and column."""
+
+
+Chance = Collection[tuple[str, Column]]
+"""The differences that are within chance, by variant and column."""
+
+WITHIN_CHANCE = "°"
+"""Marks them."""
 
 
 class Table(NamedTuple):
@@ -96,16 +110,17 @@ def summarise(runs: Sequence[Run], metrics: Sequence[str], parts: bool = False) 
     return Table(columns, cells)
 
 
-def markdown(table: Table, gains: Gains) -> str:
+def markdown(table: Table, gains: Gains, chance: Chance = ()) -> str:
     """A pipe table, aligned to be read as it stands: a line for each variant on each split, the best of a column of a
-    split in bold, differences to the baseline in brackets."""
-    lines = [["split", "", *table.metrics]]
+    split in bold, differences to the baseline in brackets, those within chance marked."""
+    lines = [["split", f"{WITHIN_CHANCE} within chance" if chance else "", *table.metrics]]
     for split in table.splits:
         for variant, cells in table.of(split).items():
             numbers = []
             for column in ((split, metric) for metric in table.metrics):
                 gain = gains.get(variant, {}).get(column)
-                bracket = f" ({gain:+.1f})" if gain is not None else ""
+                mark = WITHIN_CHANCE if (variant, column) in chance else ""
+                bracket = f" ({gain:+.1f}{mark})" if gain is not None else ""
                 numbers.append(_bold(cells.get(column), "**", "**") + bracket)
             lines.append([_marked(split), _marked(variant), *numbers])
     return pipes(lines) + "\n"

@@ -7,32 +7,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import hydra
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from src.arguments import quoted
-from src.build import Parts
+from src.build import Parts, compose
 from src.data.batch import Inputs, Sample, collate_inputs
 from src.data.narratives import read_narratives
 from src.data.records import Narratives
 from src.data.store import Store
 from src.errors import UserError
-from src.features.computed import Computed
+from src.features.computed import FromVideos
 from src.moments import RankedMoments, align_narratives, pool
 from src.narrators.build import build_narrator
 from src.narrators.narrator import Failure, Narrator, Reading
+from src.places import CONF
+from src.retrieval.kept import kept_features, kept_narratives
 from src.runs.checkpoints import best_checkpoint, load_network, read_checkpoint
 from src.runs.configuration import COMPOSED, moved_here
-from src.runs.trust import CONF, conf_folders
+from src.runs.trust import conf_folders
 from src.settings import require_valid
 from src.videos.collection import Item
 from src.videos.frames import duration_of
+
+_READING = ("default", "narrating")
+"""The choices of conf/frames that a narrator's are made of."""
 
 _log = logging.getLogger(__name__)
 
@@ -130,34 +133,52 @@ class Retriever:
         if notice := checkpoint.get("notice"):
             _log.info("%s: %s", path.name, notice)
         if cfg is None:
-            with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-                found = [f"hydra.searchpath=[{','.join(quoted(str(folder)) for folder in own)}]"] if own else []
-                cfg = hydra.compose("evaluate", ["folder=.", *found, *overrides])
+            cfg = compose("evaluate", *overrides, conf=own)
         composed = checkpoint["configuration"][COMPOSED]
         parts = Parts(moved_here(composed, path, cfg, overrides, [*conf_folders(), *own]))
         require_valid(OmegaConf.to_container(parts.cfg, resolve=True), f"{path}: ")
-        load_network(parts.network, checkpoint, path)
+        parts.network = load_network(parts.new_network, checkpoint, path)
         return cls(parts, device)
 
-    def encode(self, video: str | Path, duration: float | None = None) -> EncodedVideo:
+    def encode(
+        self, video: str | Path, duration: float | None = None, narrator: Sequence[str] | None = None
+    ) -> EncodedVideo:
         """Look at a video, and read or write its narratives.
 
         Args:
-            video: A video file, whose features are computed and whose narratives are written here and now; or the id
-                of a video that the stores have.
+            video: A video file, whose features are computed and which is narrated, once: both are kept among the
+                stores; or the id of a video that the stores have.
             duration: The video's length in seconds; None for a file's own.
+            narrator: Who narrates a file, as on the command line of src.narrate: ["narrator=llava_7b"]; None for the
+                narrator of the network's configuration.
 
         Raises:
             UserError: the file cannot be read, its features cannot be computed here, or the stores lack the video.
         """
         path = Path(video)
         if path.is_file():
-            return self._of_file(path, duration)
+            told = self._narrated(path, narrator) if self.parts.uses_narratives else None
+            return self._of_file(path, duration, told)
         if duration is None:
             raise UserError(
                 f"no video file {video}; of a video in the stores, say how many seconds it lasts: duration=…"
             )
         return self._of_stores(str(video), duration)
+
+    def encode_told(self, told: Narratives, duration: float, file: Path | None = None) -> EncodedVideo:
+        """Look at a video whose narratives are known.
+
+        Args:
+            told: Its narratives.
+            duration: Its length in seconds.
+            file: The video file, of which the features are computed where the network reads any.
+
+        Raises:
+            UserError: the file cannot be read, or its features cannot be computed here.
+        """
+        if file is not None:
+            return self._of_file(file, duration, told)
+        return self._encoded(told.video, duration, None, told)
 
     @torch.inference_mode()
     def retrieve(self, encoded: EncodedVideo, sentences: Sequence[str], top: int = 5) -> list[Answer]:
@@ -193,24 +214,27 @@ class Retriever:
         ]
         return collate_inputs(samples).to(self.device).full()
 
-    def _of_file(self, path: Path, duration: float | None) -> EncodedVideo:
+    def _of_file(self, path: Path, duration: float | None, told: Narratives | None) -> EncodedVideo:
         seconds = duration if duration is not None else duration_of(path)
         features = None
         if self.parts.uses_video:
             layout, settings = self.parts.layout, self.parts.cfg.features
-            if not isinstance(layout, Computed):
+            if not isinstance(layout, FromVideos):
                 raise UserError(
                     f"{path}: features={settings.name} are not computed from files: put the published ones into a "
                     "store and give the video's id, or train with features that are (features=pixels, features=hf)"
                 )
-            features = pool(torch.from_numpy(layout.of_file(path)), settings.max_snippets, settings.pooling).half()
-        told, narrative = None, None
+            every = kept_features(self.parts.places.encoded, path, layout.identity, lambda: layout.of_file(path))
+            features = pool(torch.from_numpy(every), settings.max_snippets, settings.pooling).half()
+        return self._encoded(path.stem, seconds, features, told)
+
+    def _encoded(self, video: str, seconds: float, features: Tensor | None, told: Narratives | None) -> EncodedVideo:
         length = len(features) if features is not None else self.parts.snippets.count(seconds)
-        if self.parts.uses_narratives:
-            told = self._narrated(path)
+        narrative = None
+        if told is not None and self.parts.uses_narratives:
             vectors = _as_stored(np.stack(list(self.parts.encoder.sentences(list(told.texts)))))
             narrative = self._aligned(torch.tensor(told.times, dtype=torch.float64), vectors, length, seconds)
-        return EncodedVideo(path.stem, seconds, length, features, narrative, told)
+        return EncodedVideo(video, seconds, length, features, narrative, told)
 
     def _of_stores(self, video: str, seconds: float) -> EncodedVideo:
         store, parts = self.parts.video_store(), self.parts
@@ -246,13 +270,20 @@ class Retriever:
             )
         return build_narrator(self.parts.cfg.narrator)
 
-    def _narrated(self, path: Path) -> Narratives:
+    def _narrated(self, path: Path, chosen: Sequence[str] | None) -> Narratives:
+        narrator = self._narrator if chosen is None else build_narrator(compose("narrate", *chosen).narrator)
         # As src.narrate reads video files, unless it is told otherwise.
-        reading = Reading(**OmegaConf.load(CONF / "narrate.yaml").frames)
-        (outcome,) = self._narrator.outcomes([Item(path.stem, path)], reading)
-        if isinstance(outcome, Failure):
-            raise UserError(f"{path} cannot be narrated: {outcome.reason}")
-        return outcome
+        settings: Any = OmegaConf.merge(*(OmegaConf.load(CONF / "frames" / f"{name}.yaml") for name in _READING))
+        del settings["defaults"]
+        reading = Reading(**settings)
+
+        def narrate() -> Narratives:
+            (outcome,) = narrator.outcomes([Item(path.stem, path)], reading)
+            if isinstance(outcome, Failure):
+                raise UserError(f"{path} cannot be narrated: {outcome.reason}")
+            return outcome
+
+        return kept_narratives(self.parts.places.encoded, path, narrator.writer(reading), narrate)
 
 
 def _as_stored(vectors: NDArray[np.float32]) -> Tensor:

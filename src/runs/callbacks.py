@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import shutil
-import subprocess
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import lightning
 import numpy as np
@@ -16,18 +14,17 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from src import ending
 from src.data.batch import Batch
 from src.errors import UserError, reason
 from src.files import whole, why_full
 from src.models.tea import TEA
 from src.runs.checkpoints import BEST, LAST, PREVIOUS, read_checkpoint
 from src.runs.predictions import Prediction, to_predictions, write_predictions
+from src.runs.processes import gathered
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class PredictionWriter(Callback):
@@ -51,22 +48,12 @@ class PredictionWriter(Callback):
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         moments = {name: dataset.moments for name, dataset in trainer.datamodule.tests.items()}  # type: ignore[attr-defined]
-        parts = _gathered(self.predictions)
+        parts = gathered(self.predictions)
         for split in moments if parts else ():
             predictions = [prediction for part in parts for prediction in part.get(split, ())]
             if len(predictions) == len(moments[split]):  # not where a Trainer was told to test a part only
                 write_predictions(self.folder / f"{split}.jsonl", predictions, moments[split], split)
         self.predictions = {}
-
-
-def _gathered(mine: T) -> list[T]:
-    """What every process has, in the first one; nothing in the others."""
-    if not torch.distributed.is_initialized():
-        return [mine]
-    first = torch.distributed.get_rank() == 0
-    every: list[Any] = [None] * torch.distributed.get_world_size() if first else []
-    torch.distributed.gather_object(mine, every if first else None)
-    return every
 
 
 class Begun(Callback):
@@ -109,8 +96,12 @@ def is_trial(trainer: lightning.Trainer) -> bool:
     return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
 
 
+_STATE_OF_TRAINING = ("optimizer_states", "lr_schedulers", "loops")
+
+
 class BestCheckpoint(Checkpoint):
-    """Keeps the weights of the best validation, `folder`/best.ckpt; of equals those of the first.
+    """Keeps the weights of the best validation, `folder`/best.ckpt, without the state of training, which is twice as
+    large; of equals those of the first.
 
     Args:
         folder: The folder of the checkpoints.
@@ -130,6 +121,7 @@ class BestCheckpoint(Checkpoint):
         self.mode = mode
         self.score: float | None = None
         self.latest: dict[str, float] = {}
+        self._weights_alone = False
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if self.score is not None:
@@ -151,7 +143,15 @@ class BestCheckpoint(Checkpoint):
         if better:
             self.score = score
             if not is_trial(trainer):
+                self._weights_alone = True
                 trainer.save_checkpoint(self.path)
+                self._weights_alone = False
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        for key in _STATE_OF_TRAINING if self._weights_alone else ():
+            checkpoint.pop(key, None)
 
     def state_dict(self) -> dict[str, Any]:
         return {"monitor": self.monitor, "score": self.score, "latest": self.latest}
@@ -191,8 +191,7 @@ class LastCheckpoint(Checkpoint):
     with the numbers it would have drawn. It is of a whole optimizer step, and of a validation that is over or not yet
     due. It comes last among the callbacks, so that it knows what they did.
 
-    When the process is asked to end (SIGTERM), a state is kept first where one can be; a SLURM job then queues itself
-    again.
+    When one of the processes is asked to end (SIGTERM), all go on to where a state can be kept, keep it and end.
 
     Args:
         folder: The folder of the checkpoints.
@@ -205,9 +204,14 @@ class LastCheckpoint(Checkpoint):
         self._random: list[dict[str, Any]] = []
         # The step before the newest batch, and that of the newest state.
         self._before = self._kept = -1
-        self._whole = False
+        self._whole = self._ends = False
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self._random and len(self._random) != trainer.world_size:
+            raise UserError(
+                f"the state to continue from is of {len(self._random)} processes, and {trainer.world_size} are here, "
+                "whose batches are others: continue with as many (trainer.devices, trainer.num_nodes)"
+            )
         if trainer.is_global_zero:
             for rest in self.folder.glob("*.part"):
                 rest.unlink()
@@ -215,12 +219,22 @@ class LastCheckpoint(Checkpoint):
         if any(callback.wait_count >= callback.patience for callback in trainer.early_stopping_callbacks):
             trainer.should_stop = True
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        ending.hold_off()
+        # Where a run's length is in steps Lightning would end the epoch of such a state, without a batch, once more.
+        epochs: Any = trainer.fit_loop.epoch_progress.current
+        if epochs.processed == epochs.started:
+            trainer.fit_loop.epoch_loop.restarting = False
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        ending.let_go()
+
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         self._before = trainer.global_step
         # Not sooner: setting up draws random numbers too.
-        if len(self._random) == trainer.world_size:
+        if self._random:
             _set_random(self._random[trainer.global_rank])
         self._random = []
 
@@ -229,30 +243,32 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         # Between two steps there are gradients, which a state does not hold.
         self._whole = trainer.global_step != self._before
+        self._agree(trainer)
         # Training that continues from here would leave the validation out.
-        if self._is_due(trainer) and not _validates_after(trainer, batch_idx):
-            self._keep(trainer)
+        if not _validates_after(trainer, batch_idx):
+            self._keep_if_due(trainer)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.FITTING and self._is_due(trainer):
-            self._keep(trainer)
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._agree(trainer)
+            self._keep_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # An epoch that ends early goes on where it was if the run is given more steps.
         if trainer.is_last_batch:
             self._keep(trainer)
+        if self._ends:
+            ending.end()
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if isinstance(exception, SIGTERMException) and trainer.state.fn == TrainerFn.FITTING:
-            if self._is_within_epoch(trainer):
-                self._keep(trainer)
-            if trainer.is_global_zero:
-                _requeue()
+        # Lightning counts an epoch as completed only after the hook that its state is kept in.
+        for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+            progress["completed"] = progress["processed"]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"random": _gathered(_get_random())}
+        return {"random": gathered(_get_random())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._random = state_dict["random"]
@@ -265,7 +281,17 @@ class LastCheckpoint(Checkpoint):
         """Whether a state is to be kept within the epoch, which may also end there."""
         step = trainer.global_step
         ends = step == trainer.max_steps or _stops_early(trainer)
-        return self._is_within_epoch(trainer) and (step % self.every_n_steps == 0 or ends)
+        return self._is_within_epoch(trainer) and (step % self.every_n_steps == 0 or ends or self._ends)
+
+    def _agree(self, trainer: lightning.Trainer) -> None:
+        """Find out whether any process was asked to end, at a point that all of them come to."""
+        self._ends = trainer.strategy.reduce_boolean_decision(self._ends or ending.asked(), all=False)
+
+    def _keep_if_due(self, trainer: lightning.Trainer) -> None:
+        if self._is_due(trainer):
+            self._keep(trainer)
+            if self._ends:
+                ending.end()
 
     def _keep(self, trainer: lightning.Trainer) -> None:
         if is_trial(trainer) or trainer.global_step == self._kept:
@@ -320,10 +346,3 @@ def _set_random(state: dict[str, Any]) -> None:
     random.setstate((version, tuple(keys.tolist()), gauss))
     name, numpy_keys, *rest = state["numpy"]
     np.random.set_state((name, numpy_keys.numpy(), *rest))
-
-
-def _requeue() -> None:
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is not None:
-        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
-        log.warning("SLURM job %s %s", job, "queued again" if done.returncode == 0 else f"not queued: {done.stderr}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import torch
 from omegaconf import DictConfig
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from src.errors import UserError, reason
-from src.files import parse_json, whole
+from src.files import parse_json, shown, whole
 from src.models.network import Network
 from src.runs.configuration import COMPOSED, LENGTH, RESOLVED, changed_settings, configuration, said
+from src.runs.folder import read_status
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +34,9 @@ LAST, PREVIOUS = Path("checkpoints/last.ckpt"), Path("checkpoints/previous.ckpt"
 MODELS = Path(__file__).parents[2] / "models"
 """What comes with this project trained: MODELS/NAME/NAME.safetensors, beside what there is to know of it."""
 
+_TIED = 4
+"""Names under which a network holds one weight, at most, on average."""
+
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this project, tensors on the CPU; one that comes with it may have a `notice` to be shown.
@@ -40,6 +46,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"no checkpoint at {path}: give ckpt_path/checkpoint a .ckpt file or a run folder")
+    _require_unpacked(path)
     try:
         checkpoint = _read_shipped(path) if path.suffix == ".safetensors" else _read_own(path)
     except Exception as error:
@@ -146,6 +153,21 @@ def newest_state(folder: Path) -> tuple[Path, dict[str, Any]]:
         return before, read_state(before)
 
 
+def require_state(folder: Path) -> None:
+    """Raise a UserError for a run that kept no state of training when it finished."""
+    if not has_state(folder) and (read_status(folder) or {}).get("state") == "finished":
+        raise UserError(
+            f"{folder} holds a finished run that kept no state of training (keep_state=false): its network can be "
+            "evaluated; to train it for longer, train it again in another folder"
+        )
+
+
+def leave_states(folder: Path, newest: bool) -> None:
+    """Remove the states of a finished run: the one before the newest, and where `newest` is false that one too."""
+    for state in (PREVIOUS, *(() if newest else (LAST,))):
+        (folder / state).unlink(missing_ok=True)
+
+
 def has_state(folder: Path) -> bool:
     """Whether a run folder holds a state of training."""
     return any((folder / state).is_file() for state in (LAST, PREVIOUS))
@@ -160,28 +182,67 @@ def best_checkpoint(place: Path) -> Path:
     return shipped if place.name == str(place) and not place.exists() and shipped.is_file() else place
 
 
-def load_network(network: Network, checkpoint: dict[str, Any], path: Path) -> None:
-    """Give a network the weights of a checkpoint, and say that so much of its training is done.
+def load_network(build: Callable[[], Network], checkpoint: Mapping[str, Any], path: Path) -> Network:
+    """A network with the weights of a checkpoint, which knows that so much of its training is done.
+
+    Args:
+        build: Makes the network with new weights. It is called for its shapes first, on PyTorch's meta device, as
+            sizes that a file gives could be any.
+        checkpoint: As `read_checkpoint` gives it.
+        path: What it was read from, for messages.
 
     Raises:
         UserError: the weights are damaged or of another network.
     """
-    state, progress = checkpoint["state_dict"], checkpoint.get("progress", 1.0)
+    weights, progress = _weights(checkpoint["state_dict"], path), checkpoint.get("progress", 1.0)
+    with torch.device("meta"):
+        _require_same_shapes(build().state_dict(), weights, path)
+    if not isinstance(progress, int | float) or not 0 <= progress <= 1:
+        raise UserError(f"{path} is damaged: the share of its training that is done is no number from 0 to 1")
+    network = build()
+    network.load_state_dict(weights)
+    network.progress = float(progress)
+    return network
+
+
+def _weights(state: Any, path: Path) -> dict[str, Tensor]:
+    """The weights of a network in the state of a `TEA`, which take no more memory than the file lets expect."""
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise UserError(f"{path} holds no weights by name: it is damaged or of another kind")
     weights = {name.removeprefix("network."): weight for name, weight in state.items() if name.startswith("network.")}
-    try:
-        network.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        # The first line only says that something is wrong.
-        *_, said = str(error).strip().splitlines()[:2] or [type(error).__name__]
-        raise UserError(f"{path} holds the weights of another network ({said.strip()})") from error
-    for name, weight in network.state_dict().items():
+    for name, weight in weights.items():
+        if not isinstance(weight, Tensor) or weight.layout != torch.strided or weight.is_meta or weight.is_quantized:
+            raise UserError(f"{path} holds the weights of another network ({shown(name)} is no tensor of numbers)")
+    # A tensor of any shape can be made of one number.
+    held = {storage.data_ptr(): storage.nbytes() for storage in (each.untyped_storage() for each in weights.values())}
+    if sum(weight.nbytes for weight in weights.values()) > _TIED * sum(held.values()):
+        raise UserError(f"{path} is damaged: its weights do not hold numbers of their own")
+    for name, weight in weights.items():
         if not weight.isfinite().all():
             raise UserError(f"{path} holds weights that are not finite, in {name}: it is damaged, or training failed")
-    if not isinstance(progress, int | float) or not 0 <= progress <= 1:
-        raise UserError(f"{path} is damaged: the share of its training that is done is no number from 0 to 1")
-    network.progress = float(progress)
+    return weights
+
+
+def _require_same_shapes(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: Path) -> None:
+    for name in (*expected, *weights):
+        if name not in expected or name not in weights:
+            what = f"{name} is {'missing' if name in expected else 'there and should not be'}"
+        elif (there := tuple(weights[name].shape)) != (here := tuple(expected[name].shape)):
+            what = f"{name} is of shape {there} where its configuration makes it {here}"
+        else:
+            continue
+        raise UserError(f"{path} holds the weights of another network ({what[:400]})")
+
+
+def _require_unpacked(path: Path) -> None:
+    """A checkpoint is an archive whose members stand in it as they are: no more is read than the file holds."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
+        return  # PyTorch says what is wrong with it
+    if size > path.stat().st_size:
+        raise UserError(f"{path} is no checkpoint of this project: it would unpack to {size} bytes")
 
 
 def write_network(path: Path, network: Network, configuration: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from src.errors import UserError, reason
 from src.runs.trust import models_named, models_of, require_known
@@ -36,19 +36,26 @@ LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
 
 # What does not decide a run's numbers: where things lie, names, on what it runs, how it is watched and kept.
 _NOT_OF_A_RUN = (
-    *("paths", "folder", "logger", "ckpt_path", "name", "recipe", "test"),
-    *("loader.workers", "loader.eval_batch_size", "callbacks.last", "callbacks.predictions"),
+    *("paths", "folder", "logger", "ckpt_path", "name", "recipe", "test", "keep_state"),
+    *("loader.workers", "loader.eval_batch_size", "callbacks.last", "callbacks.predictions", "callbacks.lines"),
     *("trainer.accelerator", "trainer.deterministic", "trainer.benchmark", "trainer.detect_anomaly"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.log_every_n_steps", "trainer.profiler"),
 )
 
 
 def configuration(cfg: DictConfig) -> dict[str, Any]:
-    """Both forms of a composed config, as plain containers."""
-    return {
-        COMPOSED: OmegaConf.to_container(cfg, resolve=False),
-        RESOLVED: OmegaConf.to_container(cfg, resolve=True),
-    }
+    """Both forms of a composed config, as plain containers.
+
+    Raises:
+        UserError: a setting cannot be resolved, as one that only a running command has.
+    """
+    try:
+        resolved = OmegaConf.to_container(cfg, resolve=True)
+    except InterpolationResolutionError as error:
+        raise UserError(
+            f"{reason(error)}: in a script compose with src.build.compose, or give folder=FOLDER"
+        ) from error
+    return {COMPOSED: OmegaConf.to_container(cfg, resolve=False), RESOLVED: resolved}
 
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

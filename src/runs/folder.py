@@ -5,11 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import platform
-import subprocess
-import sys
+import shutil
 import time
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,11 +15,13 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.ending import Ended
 from src.errors import UserError, reason
 from src.files import parse_json, read_text, whole
 from src.runs.configuration import COMPOSED as AS_COMPOSED
 from src.runs.configuration import LENGTH, changed_settings, said
 from src.runs.configuration import RESOLVED as AS_RESOLVED
+from src.runs.provenance import code, environment
 
 STATUS = "status.json"
 """The file by which a folder is known to be a run folder."""
@@ -30,10 +29,14 @@ STATUS = "status.json"
 CONFIG, COMPOSED = "config.yaml", "composed.yaml"
 """The configuration as resolved, and as composed."""
 
+CHANGES = "changes.patch"
+"""What had changed in the code since its commit, where something had."""
+
+_BEFORE_WORK = {CONFIG, COMPOSED, CHANGES, STATUS, "environment.json", "data.json"}
+"""What a run folder holds before anything is trained or scored."""
+
 _FORMS = {AS_COMPOSED: COMPOSED, AS_RESOLVED: CONFIG}
 _ELSEWHERE = "Give another folder, or delete it; to train it for longer, name it with ckpt_path"
-
-PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "hydra-core", "h5py", "numpy")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -44,12 +47,13 @@ def write_json(path: Path, content: Any) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write text whole or not at all."""
     with whole(path) as temporary:
-        temporary.write_text(content)
+        # A patch may hold bytes that are no text.
+        temporary.write_text(content, encoding="utf-8", errors="surrogateescape")
 
 
 class RunFolder:
     """Records a run while it is under way: its configuration as resolved (config.yaml) and as composed (composed.yaml),
-    environment.json, status.json, metrics.json.
+    environment.json with changes.patch, data.json, status.json, metrics.json.
 
     Used as a context manager. status.json says `running`, then `finished`, or `failed` with the reason; a run that was
     killed still says `running`. Of several processes only the first writes, and no other command does meanwhile.
@@ -61,16 +65,20 @@ class RunFolder:
         self.started = time.time()
 
     def __enter__(self) -> RunFolder:
-        if _is_first():
+        if is_first():
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self.path)
         # Before the rest: a finished run that is trained on is finished no more.
         self._status("running")
-        if _is_first():
+        if is_first():
             try:
                 write_text(self.path / CONFIG, OmegaConf.to_yaml(self.config, resolve=True))
                 write_text(self.path / COMPOSED, OmegaConf.to_yaml(self.config, resolve=False))
-                write_json(self.path / "environment.json", environment())
+                commit = code()
+                write_json(self.path / "environment.json", {**environment(), **commit.said})
+                (self.path / CHANGES).unlink(missing_ok=True)
+                if commit.patch:
+                    write_text(self.path / CHANGES, commit.patch)
             except UserError as error:
                 self._status("failed", reason=str(error))
                 raise
@@ -83,19 +91,28 @@ class RunFolder:
             if error is None:
                 self._status("finished")
             else:
-                self._status("failed", reason=_why(error))
+                self.failed(why(error))
         finally:
-            if _is_first():
+            if is_first():
                 os.close(self._lock)
+
+    def read(self, digests: dict[str, Any]) -> None:
+        """Write what the run's numbers rest on, as `src.runs.provenance` makes it."""
+        if is_first():
+            write_json(self.path / "data.json", digests)
 
     def metrics(self, values: dict[str, float]) -> None:
         """Write the run's final metrics, named as they are logged."""
-        if _is_first():
+        if is_first():
             write_json(self.path / "metrics.json", values)
+
+    def failed(self, reason: str) -> None:
+        """Record that the run has failed."""
+        self._status("failed", reason=reason)
 
     def _status(self, state: str, **more: str) -> None:
         seconds = round(time.time() - self.started, 1)
-        if _is_first():
+        if is_first():
             write_status(self.path, state, started=self.started, seconds=seconds, **more)
 
 
@@ -119,17 +136,28 @@ def is_busy(folder: Path) -> bool:
     return False
 
 
-def _is_first() -> bool:
+def drop_attempt(folder: Path) -> None:
+    """Remove the folder of a command that failed before its work began, unless it holds anything else."""
+    if not folder.is_dir() or is_busy(folder):
+        return
+    files = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    if all(path.name in _BEFORE_WORK or path.suffix == ".log" or path.parts[0] == ".hydra" for path in files):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_first() -> bool:
+    """Whether this is the first process of a run, which is the one that writes."""
     from lightning.pytorch.utilities import rank_zero_only
 
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
-def _why(error: BaseException) -> str:
-    if isinstance(error, UserError):
+def why(error: BaseException) -> str:
+    """The reason of a run that failed by an exception."""
+    if isinstance(error, UserError | Ended):
         return str(error)
-    if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
-        return "stopped by Ctrl-C"
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted (Ctrl-C)"
     return f"{type(error).__name__}: {error}"
 
 
@@ -237,31 +265,3 @@ def write_status(folder: Path, state: str, **more: Any) -> None:
         with path.open("r+") as file:
             file.write(json.dumps({"state": state, "reason": str(more.get("reason", ""))[:1000]}) + "\n")
             file.truncate()
-
-
-def environment() -> dict[str, Any]:
-    """What the run ran on: command, commit, versions and machine."""
-    import torch
-
-    return {
-        "command": sys.argv,
-        "commit": _git("rev-parse", "HEAD"),
-        "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-        "machine": {
-            "system": platform.platform(),
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        },
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    place = Path(__file__).parent
-    try:
-        done = subprocess.run(["git", *arguments], cwd=place, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

@@ -62,6 +62,14 @@ class Answers:
         found = {number: parse_json(line, where) for number, (where, _, line) in lines if number in wanted}
         return [found[index] for index in wanted]
 
+    def by_novelty(self) -> dict[str, NDArray[np.intp]]:
+        """The indices of the queries that have something novel of each kind, as Charades-CG has NOUN; from the file."""
+        found: dict[str, list[int]] = {}
+        for number, (where, _, line) in enumerate(read_lines(self.path)):
+            for kind in dict.fromkeys(kind for kind, _ in parse_json(line, where).get("novel", ())):
+                found.setdefault(kind, []).append(number)
+        return {kind: np.array(indices) for kind, indices in found.items()}
+
 
 @dataclass
 class Run:

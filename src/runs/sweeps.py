@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import socket
@@ -13,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -24,25 +25,44 @@ from omegaconf import DictConfig, OmegaConf
 from src.arguments import quoted
 from src.errors import UserError, reason
 from src.runs.folder import is_busy, read_status, write_json, write_status
+from src.runs.jobs import started_by_others
 
 _log = logging.getLogger(__name__)
 
-_REFUSED = "refused.txt"
 _LONGEST = 200
 """Bytes of a folder's name: file systems take 255, and files beside it have longer names."""
 
 
-def record_failure(folder: Path, error: Exception) -> None:
-    """Say in a job's folder that it failed and why, and tell the user; of a defect of ours with its traceback.
+def record_failure(hydra: DictConfig, error: Exception) -> None:
+    """Note that a job failed and why, and tell the user; of a defect of ours with its traceback.
 
-    A finished run that the folder holds, of another configuration, stays finished, and one that is under way running.
+    The folder of a job that would have had a run says so too, unless a run is in it: a finished one of another
+    configuration stays finished, and one that is under way running.
+
+    Args:
+        hydra: Hydra's part of the job's config.
+        error: What the job ended with.
     """
+    folder = Path(hydra.runtime.output_dir)
     _log.error("%s failed: %s", folder.name, reason(error), exc_info=None if isinstance(error, UserError) else error)
     status = read_status(folder)
-    if status is not None and (status["state"] == "finished" or is_busy(folder)):
-        (folder / _REFUSED).write_text(reason(error) + "\n")
-    elif status is None or status["state"] != "failed":
+    kept = status is not None and (status["state"] == "finished" or is_busy(folder))
+    summary = Summary(OmegaConf.select(hydra, "callbacks.summary.record"))
+    summary.note(folder, hydra.job.num, "refused" if kept else "failed", reason(error))
+    if hydra.job.config_name == "train" and not kept and (status is None or status["state"] != "failed"):
         write_status(folder, "failed", started=time.time(), seconds=0.0, reason=reason(error))
+
+
+_under_way: list[Summary] = []
+
+
+def is_listed(error: Exception) -> bool:
+    """Whether a multirun that its launcher gave up by an exception could list what has become of its jobs."""
+    if not _under_way:
+        return False
+    print(f"the launcher gave up: {reason(error)}", file=sys.stderr)
+    _under_way.pop().close(given_up=True)
+    return True
 
 
 class Summary(Callback):
@@ -57,61 +77,84 @@ class Summary(Callback):
 
     def __init__(self, record: str | None = None) -> None:
         self.record = Path(record) if record else None
+        self.place = Path()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         overrides = _of_multirun(config)
         if any(override.key_or_group == "ckpt_path" for override in overrides):
-            print(
-                "error: ckpt_path names one run, and a multirun has many: give its command again to continue them, or "
-                "continue the one without -m",
-                file=sys.stderr,
+            _refuse(
+                "ckpt_path names one run, and a multirun has many: give its command again to continue them, or "
+                "continue the one without -m"
             )
-            sys.exit(1)
-        self.started = time.time()
-        self.record = _records(Path(config.hydra.sweep.dir).absolute())
+        if started_by_others():
+            _refuse(
+                "a multirun starts the processes of its jobs itself: run it without torchrun or srun, with trainer=ddp"
+            )
+        self.place = Path(config.hydra.sweep.dir).absolute()
+        self.record = _records(self.place)
+        _under_way.append(self)
         of_jobs = config.hydra.overrides.hydra
         of_jobs.append(f"++hydra.callbacks.summary.record={quoted(str(self.record))}")
+        if threads := _threads(config, overrides):
+            of_jobs.append(f"++hydra.job.env_set.OMP_NUM_THREADS='{threads}'")
         left_out = ",".join(quoted(key) for key in sorted(_left_out(config, overrides)))
         of_jobs.append(f"hydra.job.config.override_dirname.exclude_keys=[{left_out}]")
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self._note(config, ended=False)
+        self.note(Path(config.hydra.runtime.output_dir), config.hydra.job.num, "unfinished", "it was killed")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        self._note(config, ended=True)
+        if self.record is not None and _read(self.record / f"{config.hydra.job.num}.json")["state"] == "unfinished":
+            self.note(Path(config.hydra.runtime.output_dir), config.hydra.job.num, "finished")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        _under_way.remove(self)
+        if not self.close():
+            sys.exit(1)
+
+    def note(self, folder: Path, number: int, state: str, why: str = "") -> None:
+        """Note the state of a job, for the list of all of them at the end."""
+        if self.record is not None:
+            write_json(
+                self.record / f"{number}.json", {"folder": str(folder.absolute()), "state": state, "reason": why}
+            )
+
+    def close(self, given_up: bool = False) -> bool:
+        """Count the jobs and list those that have not finished; whether all have.
+
+        Args:
+            given_up: Whether the launcher has given up: then there may be jobs that it has not begun.
+        """
         assert self.record is not None
-        files = sorted(self.record.glob("*.json"), key=lambda file: int(file.stem))
-        notes = [json.loads(file.read_text()) for file in files]
+        notes = [_read(file) for file in sorted(self.record.glob("*.json"), key=lambda file: int(file.stem))]
         shutil.rmtree(self.record)
         with contextlib.suppress(OSError):  # another multirun is under way here
             self.record.parent.rmdir()
-        place = Path(config.hydra.sweep.dir).absolute()
-        unfinished = 0
-        for note in notes:
-            outcome = self._outcome(Path(note["folder"]), note["ended"])
-            if outcome["state"] != "finished":
-                unfinished += 1
-                why = outcome.get("reason", "it was killed")
-                print(f"{outcome['state']}: {os.path.relpath(note['folder'], place)}: {why}", file=sys.stderr)
-        print(f"{len(notes) - unfinished} of {len(notes)} jobs finished: {config.hydra.sweep.dir}")
-        if unfinished:
-            sys.exit(1)
+        unfinished = [note for note in notes if note["state"] != "finished"]
+        for note in unfinished:
+            print(f"{note['state']}: {os.path.relpath(note['folder'], self.place)}: {note['reason']}", file=sys.stderr)
+        if given_up:
+            print("jobs that were not begun are not listed: the same command runs them", file=sys.stderr)
+        print(f"{len(notes) - len(unfinished)} of {len(notes)} jobs finished: {self.place}")
+        return not unfinished
 
-    def _note(self, config: DictConfig, ended: bool) -> None:
-        if self.record is not None:
-            folder = str(Path(config.hydra.runtime.output_dir).absolute())
-            write_json(self.record / f"{config.hydra.job.num}.json", {"folder": folder, "ended": ended})
 
-    def _outcome(self, folder: Path, ended: bool) -> dict[str, Any]:
-        refused = folder / _REFUSED
-        if refused.is_file() and refused.stat().st_mtime >= self.started:
-            return {"state": "refused", "reason": refused.read_text().strip()}
-        status = read_status(folder)
-        if status is None:  # a command without a run folder
-            return {"state": "finished" if ended else "running"}
-        return status
+def _read(file: Path) -> dict[str, Any]:
+    note: dict[str, Any] = json.loads(file.read_text())
+    return note
+
+
+def _refuse(problem: str) -> NoReturn:
+    print(f"error: {problem}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _threads(config: DictConfig, overrides: Sequence[Override]) -> int | None:
+    """The threads of each job where all are begun at once on this machine; None where a launcher shares them out."""
+    if "submitit_launcher.LocalLauncher" not in config.hydra.launcher._target_ or "OMP_NUM_THREADS" in os.environ:
+        return None
+    jobs = math.prod(len(list(each.sweep_string_iterator())) for each in overrides if each.is_sweep_override())
+    return max(1, len(os.sched_getaffinity(0)) // jobs)
 
 
 def _of_multirun(config: DictConfig) -> list[Override]:
@@ -154,4 +197,14 @@ def _cut(part: str) -> str:
     return f"{part.encode()[: _LONGEST - 13].decode(errors='ignore')}-{digest}"
 
 
+_SWAPPED = ("recipe", "predictor", "merger", "paragraph", "match", "method")
+
+
+def swapped(overrides: Sequence[str]) -> str:
+    """What a run's command line puts in the place of its experiment's parts, for the name of its folder."""
+    chosen = [override.lstrip("+") for override in overrides if override.lstrip("+").split("=")[0] in _SWAPPED]
+    return short_name("".join(f"_{each}" for each in chosen).replace("/", "-"))
+
+
+OmegaConf.register_new_resolver("swapped", swapped, replace=True)
 OmegaConf.register_new_resolver("short_name", short_name, replace=True)

@@ -18,9 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 from src.errors import UserError
-
-CONF = Path(__file__).parents[2] / "conf"
-"""This installation's config files."""
+from src.places import CONF
 
 _DEPTH = 64
 _NODES = 100_000

@@ -19,7 +19,10 @@ from src.errors import UserError, reason
 from src.runs.folder import COMPOSED, CONFIG
 from src.runs.reading import Answers, read_answers
 
-_FILES = (CONFIG, COMPOSED, "environment.json", "metrics.json", "metrics/*/metrics.csv", "predictions/*.jsonl")
+_FILES = (
+    *(CONFIG, COMPOSED, "environment.json", "changes.patch", "data.json", "metrics.json"),
+    *("metrics/*/metrics.csv", "predictions/*.jsonl"),
+)
 _COLUMNS = ("query_id", "video", "query", "duration", "start", "end", "predicted_start", "predicted_end", "IoU")
 # As wandb limits them.
 _NAME_LENGTH = 128

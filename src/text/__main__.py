@@ -10,8 +10,8 @@ from src.text import minilm
 
 
 def main() -> None:
-    print("minilm" if minilm.available() else "learned")
+    run(lambda: print("minilm" if minilm.available() else "learned"), __doc__ or "")
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

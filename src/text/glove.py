@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from src.errors import UserError
 from src.files import digest
+from src.progress import Progress
 from src.text.encoder import Words
 from src.text.words import WordVectors
 
@@ -68,7 +68,7 @@ class Glove(WordVectors):
         vectors: Vectors = {}
         with (
             self.path.open("rb") as lines,
-            tqdm(total=self.path.stat().st_size, unit="B", unit_scale=True, desc=self.path.name, delay=3) as progress,
+            Progress(None, self.path.name, "B", self.path.stat().st_size) as progress,
         ):
             for number, line in enumerate(lines, start=1):
                 progress.update(len(line))

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from src.errors import UserError, reason
 from src.files import digest
+from src.hub import hub
+from src.progress import Progress
 from src.text import minilm
 from src.text.encoder import Texts, Words
 
@@ -41,16 +42,25 @@ class HuggingFaceText:
         max_tokens: The most tokens of a text, whose rest is cut; None for as many as the model takes.
         batch_size: The texts encoded at a time.
         device: The device of the model, such as `cuda`; `auto` for a GPU where there is one.
+        normalize_words: Whether each token's vector x becomes x / (‖x‖ + 1e-5), as QD-DETR does.
     """
 
     def __init__(
-        self, model: str, sentence: Sentence, normalize: bool, max_tokens: int | None, batch_size: int, device: str
+        self,
+        model: str,
+        sentence: Sentence,
+        normalize: bool,
+        max_tokens: int | None,
+        batch_size: int,
+        device: str,
+        normalize_words: bool = False,
     ) -> None:
         if sentence not in ("mean", "pooler"):
             raise UserError(f"text.encoder.sentence is {sentence!r}: give mean or pooler")
         self.model = model
         self.sentence = sentence
         self.normalize = normalize
+        self.normalize_words = normalize_words
         self.max_tokens = max_tokens
         self.batch_size = batch_size
         self._full = 0
@@ -65,6 +75,7 @@ class HuggingFaceText:
             "sentence": self.sentence,
             "normalize": self.normalize,
             "max_tokens": self.max_tokens,
+            **({"normalize_words": True} if self.normalize_words else {}),
         }
 
     def missing(self) -> list[str]:
@@ -91,7 +102,7 @@ class HuggingFaceText:
         length go together."""
         remaining = iter(texts)
         self._full = 0
-        with tqdm(total=len(texts), unit="text", desc=f"encoding with {self.model}", delay=3) as progress:
+        with Progress(None, f"encoding with {self.model}", "text", len(texts)) as progress:
             while chunk := list(islice(remaining, _CHUNK)):
                 times = Counter(chunk)
                 different = sorted(times, key=lambda text: (len(text), text))
@@ -106,6 +117,8 @@ class HuggingFaceText:
 
     def _tokens(self, texts: list[str]) -> list[NDArray[np.float32]]:
         states, mask, _ = self._run(texts)
+        if self.normalize_words:
+            states = states / (states.norm(dim=-1, keepdim=True) + 1e-5)
         # Not a slice: the tokenizer may pad on the left.
         return [row[valid] for row, valid in zip(states.cpu().numpy(), mask.cpu().numpy(), strict=True)]
 
@@ -148,10 +161,11 @@ def _load(place: str, sentence: Sentence, device: str) -> _Model:
     verbosity = chatter.get_verbosity()
     chatter.set_verbosity_error()  # its report of CLIP's image half, which is not wanted here, fills a screen
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place)
-        kind = AutoConfig.from_pretrained(place).model_type
-        maker: Any = CLIPTextModelWithProjection if kind in ("clip", "clip_text_model") else AutoModel
-        network, report = maker.from_pretrained(place, output_loading_info=True)
+        with hub(place):
+            tokenizer = AutoTokenizer.from_pretrained(place)
+            kind = AutoConfig.from_pretrained(place).model_type
+            maker: Any = CLIPTextModelWithProjection if kind in ("clip", "clip_text_model") else AutoModel
+            network, report = maker.from_pretrained(place, output_loading_info=True)
     except Exception as error:  # a damaged file can make the libraries beneath raise anything
         raise UserError(
             f"text encoder {place} cannot be loaded ({reason(error)}): set text.encoder.model to a local path"

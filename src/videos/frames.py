@@ -1,12 +1,14 @@
 """Frames of a video at a fixed interval, by the time at which a player shows them (Section 3.2).
 
+Several views of a video, which differ in interval, rule and size, are taken in one pass over its frames.
+
 They are decoded in a process of their own (src/videos/process.py): a file in which a decoder hangs or dies is a bad
 file, and not the end of the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -30,6 +32,42 @@ PATIENCE = 60.0
 _LEAD_SECONDS = 0.25
 # Two frames that are equally near to a time up to this: the earlier is taken.
 _TIE_SECONDS = 5e-4
+# A start is a sum of rounded numbers.
+_ROUNDING_SECONDS = 1e-6
+
+
+Take = Literal["nearest", "fps"]
+"""Which frame stands for time k · interval: the nearest one, or the one that FFmpeg's filter `fps` gives, which is the
+last one that is shown before (k + 1/2) · interval."""
+
+Filter = Literal["bilinear", "bicubic"]
+
+
+class Longest(NamedTuple):
+    """Pictures whole: larger ones are scaled down, bicubic, until their longer side has so many `pixels`."""
+
+    pixels: int
+
+
+class Crop(NamedTuple):
+    """The middle of pictures, side × side pixels, after their shorter side is scaled to `shorter` whatever it was.
+
+    The longer side becomes ⌊longer · shorter / its shorter side⌋, and the offsets are rounded as `offset` says:
+    round((length - side) / 2) in pytorch-i3d, its whole part in HERO and CLIP.
+    """
+
+    shorter: int
+    side: int
+    scaling: Filter
+    offset: Literal["round", "cut"] = "cut"
+
+
+class View(NamedTuple):
+    """Which frames of a video, one every `interval` seconds, and at what size."""
+
+    interval: float
+    take: Take
+    picture: Longest | Crop
 
 
 class Frame(NamedTuple):
@@ -59,8 +97,23 @@ def read_frames(
         UserError: The file cannot be read, holds no frames, is cut off, or is damaged in between; or the decoder makes
             no progress, or dies of it.
     """
-    for time, shown, pixels in answers(path, patience, "frames", interval, backend, longest):
-        yield Frame(time, shown, pixels)
+    for _, frame in read_views(path, [View(interval, "nearest", Longest(longest))], backend, patience):
+        yield frame
+
+
+def read_views(
+    path: Path, views: Sequence[View], backend: Backend, patience: float = PATIENCE
+) -> Iterator[tuple[int, Frame]]:
+    """The frames of several views of a video in one pass over it, each with the number of its view.
+
+    Each view's frames come in order; those of several views as they are shown. A view with `fps` has a frame for each
+    of the ⌊end / interval + 1/2⌋ times, at least one, the first also for the time before the first picture.
+
+    Raises:
+        UserError: as `read_frames`.
+    """
+    for number, time, shown, pixels in answers(path, patience, "frames", backend, list(views)):
+        yield number, Frame(time, shown, pixels)
 
 
 def from_start(frames: Iterator[Frame], interval: float) -> Iterator[Pixels]:
@@ -84,6 +137,30 @@ def duration_of(path: Path, patience: float = PATIENCE) -> float:
     """
     ((end,),) = answers(path, patience, "duration")
     return float(end)
+
+
+def rate_of(path: Path, patience: float = PATIENCE) -> float:
+    """The frames a second that a video file states, on average; 0 if it does not say.
+
+    Raises:
+        UserError: as `read_frames`.
+    """
+    ((rate,),) = answers(path, patience, "rate")
+    return float(rate)
+
+
+def sample_fps(starts: NDArray[np.float64], end: float, interval: float) -> tuple[list[float], list[int]]:
+    """What FFmpeg's filter `fps` gives: for time k · interval the last frame with ⌊start / interval + 1/2⌋ <= k.
+
+    Args:
+        starts: as in `sample`.
+        end: The end of the last frame in seconds.
+        interval: 1 / rate.
+    """
+    count = max(int(end / interval + 0.5 + 1e-6), 1)
+    before = (np.arange(count) + 0.5) * interval - _ROUNDING_SECONDS
+    indices = np.searchsorted(starts, before, side="right") - 1
+    return (interval * np.arange(count)).round(6).tolist(), indices.clip(0).tolist()
 
 
 def sample(starts: NDArray[np.float64], end: float, interval: float) -> tuple[list[float], list[int]]:

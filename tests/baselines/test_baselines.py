@@ -76,3 +76,69 @@ def test_the_constant_is_the_best_on_training_moments() -> None:
     assert similarity.constant == 0.5
     (answer,) = similarity.predict(train, top=3)
     assert answer.windows[0][:2] == (6.0, 15.0)
+
+
+NARROW = [0.3, 0.3, 1.0, 1.0, 1.0, 0.3, 0.3, 0.3, -1.0, -1.0]
+"""Cosines, of which the middle three stand out and the last two lie below the mean."""
+
+
+def test_the_constant_is_judged_by_the_window_that_is_matched_best() -> None:
+    # Lowered by 0.5 the run is 6 to 15 s, which is one of the windows; by 0 it is 0 to 24 s, which overlaps all three
+    # more on average.
+    moment = Moment("q", "video", "a person sits", ((6.0, 15.0), (0.0, 27.0), (0.0, 30.0)), 30.0)
+    similarity = Similarity([0.0, 0.5], "mean")
+    similarity.fit([Question(moment, torch.tensor([NARROW]))])
+    assert similarity.constant == 0.5
+
+
+def test_the_constant_is_judged_on_all_questions() -> None:
+    # The higher constant finds the moments of two questions and eight tenths of the third's, which the lower finds.
+    narrow, wide = question(6, 15, cosines=NARROW), question(0, 10, 20.0, [*([1.0] * 4), 0.3, *([-1.0] * 5)])
+    for questions, constant in (([narrow, narrow, wide], 0.5), ([wide], 0.0)):
+        similarity = Similarity([0.0, 0.5], "mean")
+        similarity.fit(questions)
+        assert similarity.constant == constant
+    first, second = similarity.predict([wide, narrow], top=3)
+    # Lowered by 0, in seconds of each video, with the sum as the score: of −0.07 in the mean and a variance of 0.9041.
+    (start, end, score), *others = first.windows
+    assert (start, end, others) == (0.0, 10.0, [])
+    assert score == pytest.approx((4 * 1.07 + 0.37) / 0.9041**0.5, rel=1e-5)
+    assert second.windows[0][:2] == (0.0, 24.0)
+    assert second.query_id == narrow.moment.query_id
+
+
+def test_runs_are_found_by_hand() -> None:
+    assert best_runs([-3.0, -1.0, -2.0], top=3) == [(1, 1, -1.0)]
+    assert best_runs([1.0, -2.0, 1.0], top=3) == [(0, 0, 1.0), (2, 2, 1.0)]
+    assert best_runs([2.0, -1.0, 2.0], top=3) == [(0, 2, 3.0)]
+    # Of equal runs the first; after a sum of nothing a run begins anew.
+    assert best_runs([1.0, -1.0, 1.0], top=1) == [(0, 0, 1.0)]
+    assert best_runs([1.0, -1.0, 2.0], top=1) == [(2, 2, 2.0)]
+    assert best_runs([3.0, -4.0, 2.0, -3.0, 1.0], top=2) == [(0, 0, 3.0), (2, 2, 2.0)]
+
+
+def test_draws_are_shares_of_each_video_and_best_first() -> None:
+    prior = Prior(seed=0)
+    prior.fit([question(3, 6), question(6, 15), question(10, 29), question(20, 25)])
+    short, long = prior.predict([question(0, 1, duration=1.0), question(0, 1, duration=1000.0)], top=4)
+    assert [window[2] for window in short.windows] == [0, -1, -2, -3]
+    assert all(0 <= start < end <= 1 for start, end, _ in short.windows)
+    assert max(end for _, end, _ in long.windows) > 100
+    # They are the draws of one seed, dealt out in turn.
+    (both,) = prior.predict([question(0, 1, duration=1.0)], top=8)
+    shares = [(start / 1000, end / 1000) for start, end, _ in long.windows]
+    assert [window[:2] for window in both.windows[:4]] == [window[:2] for window in short.windows]
+    assert np.array([window[:2] for window in both.windows[4:]]) == pytest.approx(np.array(shares))
+
+
+def test_every_window_of_a_query_is_fitted() -> None:
+    def fitted(*windows: tuple[float, float]) -> tuple[int, int]:
+        prior = Prior(seed=0)
+        prior.fit([Question(Moment("q", "v", "a", windows, 10.0)), question(1, 2), question(3, 9)])
+        assert prior.density is not None
+        dataset = prior.density.dataset
+        assert dataset[:, 0].tolist() == [windows[0][0] / 10, windows[0][1] / 10]
+        return dataset.shape
+
+    assert fitted((0.0, 5.0)) == (2, 3)
+    assert fitted((0.0, 5.0), (2.0, 8.0)) == (2, 4)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.data.feature_stores import feature_store, require_same_features
-from src.data.layouts import Hdf5, Layout, NpyFolder, NpzFolder, Streams
+from src.data.layouts import Hdf5, Layout, NpyFolder, NpzFolder, Streams, TextFolders
 from src.data.store import Store
 from src.errors import UserError
 from tests.compose import compose
@@ -299,3 +299,19 @@ def test_training_does_not_read_a_store_of_other_features(tmp_path: Path) -> Non
         message = error(require_same_features, made, *asked)
         assert "and the configuration has" in message
         assert "src.prepare" in message
+
+
+def test_text_folders_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
+    values = array(3, 3)
+    (tmp_path / "v_1").mkdir()
+    for number in (2, 0, 1):
+        np.savetxt(tmp_path / "v_1" / f"v_1-{1 + 4 * number:06}.txt", values[number][None])
+    layout = TextFolders(str(tmp_path), 3)
+    assert layout("v_1") == pytest.approx(values, abs=1e-6)
+    assert len(layout.sources(["v_1"])) == 3
+    assert "v_2" not in layout
+    assert "../v_1" not in layout
+    (tmp_path / "v_1" / "v_1-000009.txt").write_text("1 2\n")
+    assert "holds 2 numbers, expected 3" in error(layout, "v_1")
+    (tmp_path / "v_1" / "v_1-000009.txt").write_text("1 2 x\n")
+    assert "holds what is no number" in error(layout, "v_1")

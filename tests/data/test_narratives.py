@@ -104,7 +104,7 @@ def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
     said = error(tmp_path / "n.jsonl")
     assert f"no narratives at {tmp_path}/n.jsonl" in said
     assert "python -m src.narrate" in said
-    assert "import_narratives=PATH" in said
+    assert "import_narratives=PATH narrator=imported narrator.name=NAME" in said
 
 
 def captions(path: Path) -> list[Narratives]:

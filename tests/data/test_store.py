@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.data.store import Columns, Store, open_if_made_by, write_store
+from src.data.store import _BLOCK, Columns, Store, open_if_made_by, write_store
 from src.errors import UserError
 from tests.memory import peak_memory
 
@@ -56,12 +56,13 @@ def test_rows_come_back_in_half_precision_with_their_columns(path: Path) -> None
 
 
 def test_every_row_of_a_large_store_is_there(tmp_path: Path) -> None:
-    # More than any block that it is written in.
-    rows = np.arange(70_000, dtype=np.float32)[:, None] % 2048
+    rows = np.repeat(np.arange(70_000, dtype=np.float32)[:, None] % 2048, 64, axis=1)
     write_store(tmp_path / "store.h5", [("a", {"features": rows[:69_999]}), ("b", {"features": rows[69_999:]})], {})
+    # It is written in more than two blocks.
+    assert (tmp_path / "store.h5").stat().st_size > 2 * _BLOCK
     store = Store(tmp_path / "store.h5")
     assert np.array_equal(store["a"]["features"].numpy(), rows[:69_999].astype(np.float16))
-    assert store["b"]["features"].tolist() == [[69_999 % 2048]]
+    assert store["b"]["features"].tolist() == [[69_999 % 2048] * 64]
 
 
 def test_a_store_says_what_made_it(path: Path) -> None:
@@ -221,6 +222,7 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     said = error(write_store, tmp_path / "file" / "stores" / "s.h5", [], {})
     assert f"the folder {tmp_path}/file/stores cannot be made" in said
+    assert "TEA_STORES=FOLDER" in said
 
 
 def test_files_that_are_no_stores(path: Path, tmp_path: Path) -> None:

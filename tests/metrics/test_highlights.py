@@ -69,6 +69,36 @@ def test_values_by_hand() -> None:
     assert values["HL-min-Fair-mAP"] == pytest.approx(100.0)
 
 
+def test_queries_of_a_batch_are_scored_on_their_own_clips() -> None:
+    metric = HighlightDetection()
+    # Two clips and four in one batch; of the first, clip 1 is best and good to all, of the second none is annotated
+    # but clip 3, which is ranked last.
+    short = moment(duration=4.0, windows=((2.0, 4.0),), saliency=((3.0, 3.0, 3.0),), relevant_clips=(1,))
+    long = moment(duration=8.0, windows=((6.0, 8.0),), saliency=((4.0, 2.0, 2.0),), relevant_clips=(3,))
+    saliency = torch.tensor([[0.1, 0.9, 0.0, 0.0], [0.4, 0.3, 0.2, 0.1]])
+    ranked = RankedMoments.of(torch.tensor([[[0.0, 1.0]]] * 2), torch.ones(2, 1), torch.tensor([2, 4]), saliency)
+    metric.update(ranked, GroundTruth.of([short, long]))
+    values = {name: round(float(value), 4) for name, value in metric.compute().items()}
+    assert values == {
+        "HL-min-Fair-mAP": 62.5,  # 1 and 1/4
+        "HL-min-Fair-Hit1": 50.0,
+        "HL-min-Good-mAP": round(100 * (1 + 1 / 12) / 2, 4),  # 1 and, to one of three, 1/4
+        "HL-min-Good-Hit1": 50.0,
+        "HL-min-VeryGood-mAP": round(100 / 24, 4),  # 0, as nothing is positive, and to one of three 1/4
+        "HL-min-VeryGood-Hit1": 0.0,
+    }
+
+
+def test_a_query_without_predicted_saliency_does_not_count() -> None:
+    metric = HighlightDetection()
+    windows, scores, saliency = torch.tensor([[[0.0, 1.0]]] * 2), torch.ones(2, 1), torch.zeros(2, 5)
+    saliency[1, 1] = 1.0
+    metric.update(RankedMoments.of(windows, scores, torch.tensor([0, 5]), saliency), GroundTruth.of([moment()] * 2))
+    assert metric.compute()["HL-min-VeryGood-Hit1"] == 100
+    metric.update(RankedMoments.of(windows, scores, torch.tensor([0, 0])), GroundTruth.of([moment()] * 2))
+    assert metric.queries == 1
+
+
 def test_queries_without_annotated_saliency_do_not_count() -> None:
     metric = HighlightDetection()
     add(metric, torch.zeros(1, 5), moment(saliency=(), relevant_clips=()))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache, partial
 
 import pytest
 import torch
 from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import DictConfig
 from torch import Tensor
 
 from src.data.batch import GroundTruth
@@ -87,6 +89,43 @@ def test_a_hit_is_discounted_by_the_distance_of_its_ends() -> None:
     assert value(DiscountedRecall([0.7], strict=False), [[[1.0, 7.0]]], [[[2.0, 6.0]]]) == 0
 
 
+def test_the_discount_is_to_the_window_that_is_matched() -> None:
+    # Off by 1 of 10 s at one end of the second window, which it overlaps by 3 of 4 s; the first it does not touch.
+    windows, truth = [[[6.0, 9.0]]], [[[0.0, 1.0], [6.0, 10.0]]]
+    assert value(DiscountedRecall([0.7], strict=False), windows, truth) == pytest.approx(100 * 0.9)
+
+
+def test_a_strict_comparison_is_that_of_every_recall() -> None:
+    ranked, truth = answers(torch.tensor([[[0.0, 4.0]]])), annotated(torch.tensor([[[0.0, 8.0]]]))
+    for overrides, hit in (((), 100.0), (("metrics.strict=true",), 0.0)):
+        found = SplitMetrics("val", ["val"], partial(metrics, *overrides))
+        found.update(ranked, truth)
+        values = {name: round(float(x), 4) for name, x in found.compute().items()}
+        assert values["val/R1@0.5"] == values["val/R5@0.5"] == hit
+        # Its end is off by 4 of 10 s.
+        assert values["val/dR1@0.5"] == 0.6 * hit
+        assert (values["val/R1@0.3"], values["val/R1@0.7"], values["val/mIoU"]) == (100, 0, 50)
+
+
+def test_the_tenth_moment_counts_and_the_eleventh_not() -> None:
+    for wrong, expected in ((9, 10.0), (10, 0.0)):
+        found = metrics()["average_precision"]
+        windows = [[*([[8.0, 9.0]] * wrong), [0.0, 4.0]]]
+        assert value(found, windows, [[[0.0, 4.0]]], "mAP@0.5") == pytest.approx(expected)
+
+
+def test_average_precision_is_the_mean_over_ten_overlaps() -> None:
+    # IoU 0.92 reaches 0.5 to 0.9, nine of the ten; 0.77 the six to 0.75; 0.5, as it is, the first.
+    for end, reached in ((9.2, 9), (7.7, 6), (5.0, 1)):
+        assert value(precision(), [[[0.0, end]]], [[[0.0, 10.0]]], "mAP") == pytest.approx(10 * reached)
+
+
+def test_precision_is_interpolated_from_later_ranks() -> None:
+    # The second and the third of three find the two windows: 1/2 and 2/3, of which the first is raised to 2/3.
+    windows, truth = [[[4.0, 5.0], [0.0, 2.0], [6.0, 8.0]]], [[[0.0, 2.0], [6.0, 8.0]]]
+    assert value(precision(), windows, truth, "mAP@0.5") == pytest.approx(100 * 2 / 3)
+
+
 def test_average_precision_of_a_worked_example() -> None:
     # Two annotated windows; the first and third answers find them: precisions 1 and 2/3, mean over the two.
     windows = [[[0.0, 2.0], [3.0, 3.5], [6.0, 8.0]]]
@@ -99,9 +138,14 @@ def test_an_annotated_window_is_found_once() -> None:
     assert value(precision(), windows, truth, "mAP@0.5") == pytest.approx(50)
 
 
-def metrics() -> dict[str, MomentMetric]:
+@cache
+def configured(*overrides: str) -> DictConfig:
+    return compose(*overrides, config="train").metrics.of
+
+
+def metrics(*overrides: str) -> dict[str, MomentMetric]:
     """Those of conf/metrics/default.yaml."""
-    return instantiate(compose(config="train").metrics.of)
+    return instantiate(configured(*overrides))
 
 
 def test_batches_add_up() -> None:

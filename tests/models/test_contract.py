@@ -173,6 +173,15 @@ def test_every_choice_is_part_of_some_network() -> None:
 
 
 @every_network
+def test_shapes_are_known_without_memory(combination: Combination) -> None:
+    with torch.device("meta"):
+        outline = combination.parts().new_network().state_dict()
+    assert all(weight.is_meta for weight in outline.values())
+    shapes = {name: weight.shape for name, weight in combination.network().state_dict().items()}
+    assert {name: weight.shape for name, weight in outline.items()} == shapes
+
+
+@every_network
 def test_it_learns_with_all_its_weights(combination: Combination) -> None:
     network = combination.network()
     train_loss(network, collate(read(combination.parts(), SAMPLES))).backward()

@@ -132,7 +132,7 @@ def test_outputs_agree(golden: Golden) -> None:
 
 
 def test_losses_and_gradients_agree(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "threshold", lambda progress: float(golden.input["threshold"]))
+    monkeypatch.setattr(losses, "threshold", lambda *_: float(golden.input["threshold"]))
     golden.predictor.zero_grad()
     terms = golden.predictor.losses(golden.run(), golden.inputs(), golden.truth(), 0.0)
     total = torch.stack(list(terms.values())).sum()

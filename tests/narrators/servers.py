@@ -28,7 +28,6 @@ class Server:
         self.behaviours = behaviours
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
-        self.moments: list[float] = []
         self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
         self.url = ""
@@ -38,7 +37,6 @@ class Server:
             behaviour = self.behaviours[min(len(self.requests), len(self.behaviours) - 1)]
             self.requests.append(request)
             self.keys.append(key)
-            self.moments.append(time.monotonic())
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
             return behaviour

@@ -212,3 +212,26 @@ def test_sampled_times(gaps: list[float], length: float, interval: float) -> Non
     distance = np.abs(starts[indices] - times)
     nearest = np.abs(starts[None] - np.array(times)[:, None]).min(axis=1)
     np.testing.assert_allclose(distance, nearest, atol=1e-3)
+
+
+def sampled(starts: list[float], end: float, interval: float) -> tuple[list[float], list[int]]:
+    return sample(np.array(starts), end, interval)
+
+
+def test_of_two_frames_as_near_the_earlier_is_taken() -> None:
+    assert sampled([0.0, 1.0, 2.0], 3.0, 0.5) == ([0.0, 0.5, 1.0, 1.5, 2.0, 2.5], [0, 0, 1, 1, 2, 2])
+    # Up to half a millisecond is as near.
+    for second, taken in ((1.0, 0), (0.9996, 0), (0.999, 1)):
+        assert sampled([0.0, second], 1.2, 0.5)[1][1] == taken
+
+
+def test_a_time_has_a_frame_from_just_before_the_first_to_the_middle_of_the_last() -> None:
+    # Frames of a second: half of one before the first, and half of the last.
+    assert sampled([2.0, 3.0], 4.0, 0.5)[0] == [1.5, 2.0, 2.5, 3.0, 3.5]
+    assert sampled([2.0, 3.0], 4.0, 1.0)[0] == [2.0, 3.0]
+    # Shorter frames have a quarter of a second before them, or half the interval.
+    assert sampled([0.2, 0.3], 0.4, 1.0)[0] == [0.0]
+    assert sampled([0.3, 0.4, 0.5], 0.6, 0.1)[0] == [0.3, 0.4, 0.5]
+    # One with no time near it has the nearest to its start.
+    assert sampled([1.3], 1.4, 1.0) == ([1.0], [0])
+    assert sampled([0.0], 3.0, 1.0) == ([0.0, 1.0], [0, 0])

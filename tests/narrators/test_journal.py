@@ -54,6 +54,30 @@ def test_an_outcome_is_on_the_disk_when_append_returns(tmp_path: Path) -> None:
         assert json.loads(failures_file(path).read_text()) == {"video": "b", "reason": "bad"}
 
 
+def test_an_outcome_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[str, int]] = []
+    sync = os.fsync
+
+    def noted(file: Any) -> None:
+        number = file if isinstance(file, int) else file.fileno()
+        synced.append((os.readlink(f"/proc/self/fd/{number}"), os.fstat(number).st_size))
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    path = tmp_path / "n.jsonl"
+    with Journal(path, WRITER, retry_failed=False) as journal:
+        # The names of new files too.
+        assert [name for name, _ in synced].count(str(tmp_path)) >= 2
+        for outcome, file in ((_said("a"), path), (Failure("b", "bad"), failures_file(path))):
+            journal.append(outcome)
+            assert synced[-1] == (str(file), file.stat().st_size)
+    whole = path.stat().st_size
+    path.write_bytes(path.read_bytes() + b"torn")
+    synced.clear()
+    with Journal(path, WRITER, retry_failed=False):
+        assert (str(path), whole) in synced
+
+
 @given(lost=st.integers(1, 10_000))
 def test_a_torn_line_is_cut_off_and_reported(lost: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("torn") / "n.jsonl"

@@ -19,7 +19,7 @@ from tests.narrators.videos import write_video
 _ROOT = Path(__file__).parents[2]
 
 
-def _killed(command: list[str], after: float) -> bool:
+def killed(command: list[str], after: float) -> bool:
     """Run `command`; kill it `after` seconds. Whether it was still running then."""
     process = subprocess.Popen(
         command,
@@ -41,19 +41,19 @@ def _same_after_kills(command: list[str], output: str, files: tuple[Path, Path],
     """`command` with its output appended to `output` writes the same undisturbed as when killed `kills` times."""
     whole, broken = files
     started = time.monotonic()
-    assert not _killed([*command, f"{output}{whole}"], 600)
+    assert not killed([*command, f"{output}{whole}"], 600)
     length = time.monotonic() - started
     moments = random.Random(0)
     count = 0
     while count < kills:
-        if _killed([*command, f"{output}{broken}"], moments.uniform(0.2, 0.9) * length):
+        if killed([*command, f"{output}{broken}"], moments.uniform(0.2, 0.9) * length):
             count += 1
         else:
             # It was done before it could be killed: begin anew, so that each kill breaks off a run.
             assert broken.read_bytes() == whole.read_bytes()
             broken.unlink()
             failures_file(broken).unlink()
-    assert not _killed([*command, f"{output}{broken}"], 600)
+    assert not killed([*command, f"{output}{broken}"], 600)
     assert broken.read_bytes() == whole.read_bytes()
     assert failures_file(broken).read_bytes() == failures_file(whole).read_bytes()
 

@@ -165,6 +165,9 @@ def test_decoding_runs_ahead_but_not_far(items: list[Item], monkeypatch: pytest.
     reading = Reading("decord", 1344, 3)
     outcomes = Colours(batch_size=1, seconds=0.05).outcomes(items, reading)
     next(outcomes)  # of a video of two frames
+    deadline = time.monotonic() + 60
+    while read < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
     time.sleep(0.5)
     # Batches that wait to be captioned, those that are decoded ahead of them, and the one in the decoder's hand; the
     # ends of videos take a place in the line too.
@@ -172,13 +175,23 @@ def test_decoding_runs_ahead_but_not_far(items: list[Item], monkeypatch: pytest.
     outcomes.close()  # type: ignore[attr-defined]
 
 
-def test_calls_run_at_once(items: list[Item]) -> None:
-    def seconds(under_way: int) -> float:
-        started = time.monotonic()
-        list(Colours(batch_size=1, under_way=under_way, seconds=0.05).outcomes(items, READING))
-        return time.monotonic() - started
+class _Meeting(Colours):
+    """Each call waits until there are as many as may be under way."""
 
-    assert seconds(8) < seconds(1) / 3
+    def __init__(self, under_way: int) -> None:
+        super().__init__(batch_size=1, under_way=under_way)
+        self.meeting = threading.Barrier(under_way, timeout=60)
+
+    def narrate(self, frames: Sequence[Pixels]) -> list[str]:
+        self.meeting.wait()
+        return super().narrate(frames)
+
+
+@pytest.mark.parametrize("under_way", [1, 3])
+def test_calls_run_at_once(items: list[Item], under_way: int) -> None:
+    # 42 frames, which is a whole number of times three.
+    outcomes = list(_Meeting(under_way).outcomes(items, READING))
+    assert all(isinstance(outcome, Narratives) for outcome in outcomes)
 
 
 @pytest.mark.parametrize("settings", [{"reader": "opencv"}, {"longest": 0}, {"ahead": 0}])

@@ -15,9 +15,10 @@ from src.data.records import Narratives
 from src.errors import UserError
 from src.narrators.journal import Journal, failures_file, read_failures
 from src.narrators.narrator import Failure
-from src.narrators.shards import Shard, merge, parse_shard
+from src.narrators.shards import merge
 from src.places import Places
 from src.videos.collection import Item
+from src.videos.shards import Shard, parse_shard
 from tests.compose import compose
 
 WRITER: dict[str, Any] = {"narrator": "tiny", "model": "m", "prompt": "Describe."}
@@ -173,7 +174,13 @@ def test_a_merge_takes_no_file_from_a_run_that_writes_it(tmp_path: Path) -> None
 def test_captions_are_not_imported_over_a_run_that_narrates(tmp_path: Path) -> None:
     captions = tmp_path / "captions.json"
     captions.write_text('{"v0": {"0.0": "a door"}}')
-    cfg = compose("data=charades_sta", f"paths.stores={tmp_path}", f"import_narratives={captions}", config="prepare")
+    cfg = compose(
+        "data=charades_sta",
+        f"paths.stores={tmp_path}",
+        f"import_narratives={captions}",
+        "narrator=minigpt_v2",
+        config="prepare",
+    )
     file = Places(cfg).narratives
     with Journal(file, WRITER, False, ()) as journal:
         journal.append(_said("v0"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from src.playroom.generation import generate
+from tests.playroom.sizes import SMALL
 
 PROJECT = Path(__file__).parents[2]
 
@@ -19,7 +20,7 @@ PROJECT = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 def test_an_interrupted_demo_finishes_when_run_again(tmp_path: Path) -> None:
-    generate(tmp_path / "data" / "playroom", 12, seed=0, workers=2)
+    generate(tmp_path / "data" / "playroom", SMALL, seed=0, workers=2)
     places = {"TEA_DATA": str(tmp_path / "data"), "TEA_OUTPUTS": str(tmp_path / "outputs"), "OMP_NUM_THREADS": "1"}
     page = tmp_path / "outputs" / "demo" / "report.html"
 

@@ -20,6 +20,7 @@ from src.playroom.narrator import describe
 from src.playroom.sight import look
 from src.playroom.world import COLOURS, FIGURES, THINGS, Figure, Thing, World, new_world
 from tests.compose import compose
+from tests.playroom.sizes import SMALL
 
 
 def room(figures: list[Figure], things: list[Thing], bright: bool = True, opening: float = 0.0) -> World:
@@ -81,7 +82,7 @@ def test_it_knows_nothing_of_the_script() -> None:
 
 
 def test_it_narrates_like_any_narrator_in_more_words_than_queries_have(tmp_path: Path) -> None:
-    generate(tmp_path / "playroom", 12, seed=0, workers=2)
+    generate(tmp_path / "playroom", SMALL, seed=0, workers=2)
     places = [f"paths.data={tmp_path}", f"paths.outputs={tmp_path}/outputs", f"videos={tmp_path}/playroom/videos"]
     cfg = compose("data=playroom", "narrator=playroom", *places, config="narrate")
     narrate(cfg)

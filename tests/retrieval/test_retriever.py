@@ -15,8 +15,10 @@ from src.commands.prepare import make_stores
 from src.commands.train import train
 from src.errors import UserError
 from src.playroom.generation import generate
-from src.retrieval import Retriever
+from src.playroom.narrator import PlayroomNarrator
+from src.retrieval import Collection, Retriever
 from tests.compose import compose
+from tests.playroom.sizes import SMALL as TINY
 
 SMALL = ["text=learned", "text.dim=32", "predictor.network.hidden=16", "predictor.network.heads=2"]
 
@@ -33,7 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     place = tmp_path_factory.mktemp("playroom")
     data, run = place / "data", place / "run"
     paths = [f"paths.data={data}", f"paths.stores={data}/stores", f"paths.outputs={place}"]
-    generate(data / "playroom", size=12, seed=0, workers=2)
+    generate(data / "playroom", TINY, seed=0, workers=2)
     videos = f"videos={data}/playroom/videos"
     narrate(compose("data=playroom", "narrator=playroom", videos, *paths, config="narrate"))
     chosen = ["+experiment=playroom", *SMALL, *paths]
@@ -74,6 +76,44 @@ def test_a_video_that_no_annotation_names_is_narrated_and_searched(
             assert all(moment.start <= told.time <= moment.end and told.text for told in moment.narratives)
     widest = max((moment for answer in answers for moment in answer.moments), key=lambda m: m.end - m.start)
     assert widest.narratives
+
+
+def test_a_video_is_narrated_once_and_by_whom_is_said(
+    trained: Trained, retriever: Retriever, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = tmp_path / "once.mp4"
+    shutil.copy(next((trained.data / "playroom" / "videos").glob("*.mp4")), video)
+    first = retriever.encode(video)
+    monkeypatch.setattr(PlayroomNarrator, "narrate", None)
+    again = retriever.encode(video)
+    assert again.told == first.told
+    assert first.features is not None
+    assert again.features is not None
+    torch.testing.assert_close(again.features, first.features)
+    captions = tmp_path / "captions.json"
+    captions.write_text('{"once": {"1": "a red ball"}}')
+    told = ["narrator=imported", "narrator.name=told", f"narrator.captions={captions}"]
+    other = retriever.encode(video, narrator=told).told
+    assert other is not None
+    assert other.texts == ("a red ball",)
+
+
+def test_a_collection_is_searched_with_a_run(trained: Trained, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for video in sorted((trained.data / "playroom" / "videos").glob("*.mp4"))[:2]:
+        shutil.copy(video, videos)
+    places = [f"paths.stores={tmp_path}/stores", f"paths.outputs={tmp_path}", f"paths.data={trained.data}"]
+    model = ["model=run", f"model.ranker.folder={trained.run}", "model.ranker.moments=2"]
+    collection = Collection(videos, ["narrator=playroom", "text=learned", *model, *places])
+    hits = collection.search("somebody jumps in the air", top=9)
+    assert {hit.video for hit in hits} == {video.stem for video in videos.iterdir()}
+    assert 2 <= len(hits) <= 4
+    for hit in hits:
+        assert 0 <= hit.start < hit.end
+        assert 0 < hit.probability < 1
+        assert hit.narratives
+    assert list((tmp_path / "stores" / "encoded").glob("*.npy"))
 
 
 def test_a_file_and_the_stores_give_the_answers_of_the_test(trained: Trained, retriever: Retriever) -> None:

@@ -7,16 +7,21 @@ import json
 import os
 import runpy
 import signal
+import socket
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning
 import torch
 import yaml
+from lightning_utilities.core.rank_zero import rank_zero_only
 
+from src.ending import Ended
+from src.errors import UserError
 from src.models.tea import TEA
 from src.runs.callbacks import BestCheckpoint, LastCheckpoint, WholeCheckpoints
 from src.runs.folder import RunFolder
@@ -46,28 +51,88 @@ def stopped(
             NAME" of each of POINTS that is met.
         log: Where it writes what it prints.
     """
+    log.write_text("")
     child = os.fork()
     if child == 0:
-        status = 1
-        try:
-            file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(file, 1)
-            os.dup2(file, 2)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            for name, (owner, attribute) in POINTS.items():
-                _watch(owner, attribute, name, passed)
-            work()
-            status = 0
-        except SystemExit as ended:
-            status = ended.code if isinstance(ended.code, int) else 1
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
+        _work(work, passed, log)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _work(work: Callable[[], object], passed: Callable[[str], signal.Signals | None], log: Path) -> NoReturn:
+    status = 1
+    try:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for name, (owner, attribute) in POINTS.items():
+            _watch(owner, attribute, name, passed)
+        work()
+        status = 0
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 1
+        if isinstance(ended, Ended):
+            print("error:", ended, file=sys.stderr)
+    except UserError as error:
+        print("error:", error, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+class Group:
+    """Some work in copies of this process that are the processes of one run, as torchrun would have started them.
+
+    Args:
+        work: What each of them does.
+        log: Where they write what they print.
+        passed: As of `stopped`, for each process by its number.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[], object],
+        log: Path,
+        processes: int = 2,
+        passed: Callable[[int], Callable[[str], signal.Signals | None]] = lambda _: lambda _: None,
+    ) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.log = log
+        self.ids: list[int] = []
+        for rank in range(processes):
+            child = os.fork()
+            if child == 0:
+                place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+                where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": port}
+                os.environ.update({name: str(value) for name, value in {**place, **where}.items()})
+                rank_zero_only.rank = rank
+                _work(work, passed(rank), log)
+            self.ids.append(child)
+
+    def send(self, how: signal.Signals, ranks: Sequence[int] | None = None) -> None:
+        for rank, child in enumerate(self.ids):
+            if ranks is None or rank in ranks:
+                os.kill(child, how)
+
+    def wait(self, seconds: float) -> list[int | None]:
+        """The exit status of each, or minus the signal that ended it; None of one that had not ended, and is killed."""
+        end, statuses = time.monotonic() + seconds, dict[int, int]()
+        while len(statuses) < len(self.ids) and time.monotonic() < end:
+            for child in self.ids:
+                if child not in statuses and (found := os.waitpid(child, os.WNOHANG)) != (0, 0):
+                    statuses[child] = os.waitstatus_to_exitcode(found[1])
+            time.sleep(0.01)
+        for child in self.ids:
+            if child not in statuses:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+        return [statuses.get(child) for child in self.ids]
 
 
 def _watch(owner: type, attribute: str, name: str, passed: Callable[[str], signal.Signals | None]) -> None:
@@ -98,12 +163,12 @@ def at(point: str, how: signal.Signals, number: int = 1) -> Callable[[str], sign
     return passed
 
 
-def command(*arguments: str) -> Callable[[], object]:
-    """`python -m src.train` with these arguments."""
+def command(*arguments: str, module: str = "src.train") -> Callable[[], object]:
+    """`python -m MODULE` with these arguments."""
 
     def work() -> None:
         sys.argv[1:] = arguments
-        runpy.run_module("src.train", run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
     return work
 

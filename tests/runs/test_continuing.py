@@ -125,6 +125,13 @@ def test_every_boundary_by_every_signal_with_other_boundaries(
     require_equal_after(stops, tmp_path / "run", small, unbroken(*WAYS[way]), *WAYS[way])
 
 
+def test_a_run_of_so_many_steps_goes_on_from_the_end_of_an_epoch_as_often_as_it_is_stopped_there(
+    small: list[str], unbroken: Callable[..., Path], tmp_path: Path
+) -> None:
+    stops = [("after epoch end", 1, KILL), ("after step", 1, KILL), ("after step", 1, KILL)]
+    require_equal_after(stops, tmp_path / "run", small, unbroken(*WAYS["by steps"]), *WAYS["by steps"])
+
+
 @pytest.mark.parametrize("way", list(WAYS)[1:])
 def test_a_state_is_kept_only_where_training_can_go_on_from(
     small: list[str], unbroken: Callable[..., Path], tmp_path: Path, way: str
@@ -227,6 +234,16 @@ def test_a_run_continues_under_its_own_settings_only(
     assert contents(folder) == files
 
 
+def test_a_state_of_other_processes_is_refused(small: list[str], unbroken: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run_to(folder, small, passed=at("after epoch end", KILL, 1))
+    state = torch.load(folder / LAST, weights_only=True)
+    (last,) = (kept for kept in state["callbacks"].values() if "random" in kept)
+    last["random"] *= 2
+    torch.save(state, folder / LAST)
+    assert "is of 2 processes, and 1 are here" in refused(folder, small)
+
+
 def test_what_changes_no_number_may_change(small: list[str], unbroken: Callable[..., Path], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_to(folder, small, passed=at("after epoch end", KILL, 1))
@@ -239,10 +256,10 @@ def test_what_changes_no_number_may_change(small: list[str], unbroken: Callable[
 def test_a_state_in_a_file_takes_its_best_weights_to_the_new_folder(
     small: list[str], unbroken: Callable[..., Path], tmp_path: Path
 ) -> None:
-    for name, state in (("a", LAST), ("b", BEST)):
-        folder = tmp_path / name
-        train(compose(*small, f"ckpt_path={unbroken() / state}", f"folder={folder}", config="train"))
-        assert (folder / "metrics.json").read_bytes() == (unbroken() / "metrics.json").read_bytes()
+    train(compose(*small, f"ckpt_path={unbroken() / LAST}", f"folder={tmp_path / 'a'}", config="train"))
+    assert (tmp_path / "a" / "metrics.json").read_bytes() == (unbroken() / "metrics.json").read_bytes()
+    with pytest.raises(UserError, match="holds no state of training to continue from"):
+        train(compose(*small, f"ckpt_path={unbroken() / BEST}", f"folder={tmp_path / 'b'}", config="train"))
     alone = tmp_path / "alone.ckpt"
     shutil.copyfile(unbroken() / LAST, alone)
     with pytest.raises(UserError, match="ended without a validation"):

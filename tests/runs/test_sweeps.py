@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import hydra
@@ -11,16 +16,20 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from src.arguments import quoted
 from src.commands.prepare import make_stores
 from src.commands.train import train
 from src.errors import UserError
+from src.runs.checkpoints import LAST
 from src.runs.folder import RunFolder
 from src.runs.sweeps import record_failure, short_name
 from tests.compose import CONF, compose
 from tests.runs.interrupted import at, command, differences, stopped
-from tests.synthetic import write_small
+from tests.synthetic import write_charades_cd, write_small
+
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +45,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [*few, *parts]
 
 
-def multirun(log: Path, *arguments: str, passed: object = lambda _: None) -> tuple[int, str]:
-    """Run `python -m src.train -m` with these arguments; its status and what it printed."""
-    status = stopped(command("-m", *arguments), passed, log)  # type: ignore[arg-type]
+def multirun(log: Path, *arguments: str, passed: object = lambda _: None, module: str = "src.train") -> tuple[int, str]:
+    """Run `python -m MODULE -m` with these arguments; its status and what it printed."""
+    status = stopped(command("-m", *arguments, module=module), passed, log)  # type: ignore[arg-type]
     return status, log.read_text()
 
 
@@ -111,6 +120,164 @@ def test_a_sweep_that_is_asked_to_end_begins_no_other_job_and_goes_on_later(smal
         assert differences(tmp_path / "here" / job, tmp_path / "there" / job) == []
 
 
+@pytest.mark.parametrize("bad", [[], ["VAL00"]])
+def test_the_shards_of_a_narration_are_counted_and_named(tmp_path: Path, bad: list[str]) -> None:
+    videos = write_charades_cd(tmp_path / "charades_cd", videos=1)
+    captions = {video: {"1": "A door opens."} for video in videos if video not in bad}
+    (tmp_path / "captions.json").write_text(json.dumps(captions))
+    settings = ["data=charades_cd", "narrator=imported", "narrator.name=taken", f"paths.data={tmp_path}"]
+    places = [
+        f"narrator.captions={tmp_path}/captions.json",
+        f"output={tmp_path}/n.jsonl",
+        f"hydra.sweep.dir={tmp_path}/s",
+    ]
+    for _ in range(2):  # what was counted before is not counted again
+        status, said = multirun(
+            tmp_path / "log", *settings, *places, "shard=range(3)", "shards=3", module="src.narrate"
+        )
+        assert status == (1 if bad else 0), said
+        assert f"{3 - len(bad)} of 3 jobs finished" in said
+        for shard in range(3):
+            assert f"narrating n.{shard}-of-3: " in said
+        for video in bad:
+            assert f"1 of 1 videos failed, such as {video}: no captions of {video}" in said
+        captions |= {video: {"1": "A door opens."} for video in bad}
+        (tmp_path / "captions.json").write_text(json.dumps(captions))
+        settings, bad = [*settings, "retry_failed=true"], []
+
+
+def test_a_multirun_is_no_job_of_torchrun(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    status, said = multirun(tmp_path / "log", *small, f"hydra.sweep.dir={tmp_path}/s", "seed=0,1")
+    assert status == 1
+    assert said.startswith("error: a multirun starts the processes of its jobs itself")
+
+
+@pytest.mark.slow
+def test_a_killed_job_beside_others_is_listed_and_the_others_run(small: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra `cluster` is not installed")
+    arguments = [*small, "+experiment=charades_cd_i3d", "trainer.max_epochs=20", f"hydra.sweep.dir={tmp_path}/s"]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "src.train",
+            "-m",
+            *arguments,
+            "seed=0,1,2",
+            "hydra/launcher=joblib",
+            "+hydra.launcher.n_jobs=2",
+        ],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    place = tmp_path / "s" / "seed=0"
+    while not (place / LAST).exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(writer_of(place), signal.SIGKILL)
+    said, _ = process.communicate(timeout=500)
+    assert process.returncode == 1
+    assert "failed: seed=0: it was killed (SIGKILL)" in said
+    assert "2 of 3 jobs finished" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_sweep_side_by_side_that_is_stopped_leaves_no_process_behind(
+    small: list[str], tmp_path: Path, how: signal.Signals
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra `cluster` is not installed")
+    arguments = [*small, "+experiment=charades_cd_i3d", "trainer.max_epochs=10000", f"hydra.sweep.dir={tmp_path}/s"]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "src.train",
+            "-m",
+            *arguments,
+            "seed=0,1",
+            "hydra/launcher=joblib",
+            "+hydra.launcher.n_jobs=2",
+        ],
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    places = [tmp_path / "s" / f"seed={seed}" for seed in (0, 1)]
+    while not all((place / LAST).exists() for place in places):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(how)
+    process.wait(20)
+    until = time.monotonic() + 20
+    while left := members(process.pid):
+        assert time.monotonic() < until, left
+        time.sleep(0.1)
+    for place in places:
+        assert json.loads((place / "status.json").read_text())["reason"].startswith(
+            "asked to end (SIGTERM): state kept"
+        )
+
+
+@pytest.mark.slow
+def test_a_launcher_whose_worker_was_killed_lists_the_jobs(small: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra `cluster` is not installed")
+    arguments = [*small, "+experiment=charades_cd_i3d", "trainer.max_epochs=10000", f"hydra.sweep.dir={tmp_path}/s"]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "src.train",
+            "-m",
+            *arguments,
+            "seed=0,1",
+            "hydra/launcher=joblib",
+            "+hydra.launcher.n_jobs=2",
+        ],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    place = tmp_path / "s" / "seed=0"
+    while not (place / LAST).exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(int(Path(f"/proc/{writer_of(place)}/stat").read_text().split()[3]), signal.SIGKILL)
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "the launcher gave up: " in said
+    assert "unfinished: seed=0: it was killed" in said
+    assert "0 of 2 jobs finished" in said
+    assert "Traceback" not in said
+
+
+def writer_of(folder: Path) -> int:
+    """The process that trains in a run folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_text().split("\0")
+            if f"hydra.run.dir='{folder}'" in words:
+                return int(process.name)
+    raise AssertionError(f"no process trains in {folder}")
+
+
+def members(session: int) -> list[str]:
+    """The commands of the processes of a session."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state, _, _, of = (process / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(of) == session and state != "Z":
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
 def test_a_folder_of_a_sweep_can_be_named_on_the_command_line(small: list[str], tmp_path: Path) -> None:
     run = ["+experiment=charades_cd_i3d", *small, f"hydra.run.dir={tmp_path}/merger=none,seed=0"]
     assert stopped(command(*run), lambda _: None, tmp_path / "log") == 1
@@ -148,5 +315,7 @@ def test_two_commands_at_once_have_a_folder_each_or_one_waits(small: list[str], 
         before = (tmp_path / "run" / "status.json").read_bytes()
         with pytest.raises(UserError, match="another command is writing to"):
             train(cfg)
-        record_failure(tmp_path / "run", UserError("another command is writing to it"))
+        job = {"num": 0, "config_name": "train"}
+        place = {"runtime": {"output_dir": str(tmp_path / "run")}, "job": job, "callbacks": {}}
+        record_failure(OmegaConf.create(place), UserError("another command is writing to it"))
         assert (tmp_path / "run" / "status.json").read_bytes() == before

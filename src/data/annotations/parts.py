@@ -99,6 +99,23 @@ class Without:
         return (each for each in self.of() if each.moment.video not in elsewhere)
 
 
+@dataclass(frozen=True)
+class Within:
+    """A split's moments of the videos that others have too.
+
+    Args:
+        of: The split to take from.
+        others: The splits whose videos are kept.
+    """
+
+    of: Reader
+    others: list[Reader]
+
+    def __call__(self) -> Iterator[Annotation]:
+        elsewhere = {each.moment.video for other in self.others for each in other()}
+        return (each for each in self.of() if each.moment.video in elsewhere)
+
+
 def _shuffled(annotations: list[Annotation], group: Callable[[str], str], salt: str) -> list[str]:
     """The groups in an order that depends on their names and the salt alone."""
     groups = {group(each.moment.video) for each in annotations}

@@ -27,15 +27,18 @@ class QueryStates(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Each side attends to itself, to the other, and to itself again. Comments give the published prefixes."""
+    """Each side attends to itself, to the other, and to itself again. Comments give the published prefixes.
 
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+    `kernel` is that of the snippets' guides.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float, kernel: int) -> None:
         super().__init__()
-        self.explore = GuidedAttentionLayer(dim, heads, 7, dropout)  # f2f
+        self.explore = GuidedAttentionLayer(dim, heads, kernel, dropout)  # f2f
         self.explore_query = AttentionLayer(dim, heads, dropout)  # w2w
-        self.attend = GuidedAttentionLayer(dim, heads, 7, dropout)  # f2w
+        self.attend = GuidedAttentionLayer(dim, heads, kernel, dropout)  # f2w
         self.attend_query = AttentionLayer(dim, heads, dropout)  # w2f
-        self.context = GuidedAttentionLayer(dim, heads, 7, dropout)  # v2v
+        self.context = GuidedAttentionLayer(dim, heads, kernel, dropout)  # v2v
         self.query_context = AttentionLayer(dim, heads, dropout)  # vq2q
 
     def forward(self, v0: Tensor, mask: Tensor, q0: Tensor, query_mask: Tensor) -> tuple[VideoStates, QueryStates]:

@@ -17,13 +17,14 @@ from src.moments import iou
 HighlightEnd = Literal["paper", "published"]
 
 
-def threshold(progress: float) -> float:
-    """τ, the IoU a candidate must reach: falls from 1 to 0.5 over training, half-way at the middle.
+def threshold(progress: float, first: float = 1.0, last: float = 0.5) -> float:
+    """τ, the IoU a candidate must reach: falls from `first` to `last` over training, half-way at the middle.
 
     Args:
         progress: the share of training that is done, in [0, 1).
+        first, last: in [0, 1].
     """
-    return 0.5 + 0.5 * (1 - 1 / (1 + math.exp(-(progress - 0.5) / 0.05)))
+    return last + (first - last) * (1 - 1 / (1 + math.exp(-(progress - 0.5) / 0.05)))
 
 
 def half_open(span: Tensor) -> Tensor:
@@ -83,9 +84,9 @@ def highlight_labels(target: Tensor, chosen: Tensor, mask: Tensor, extend: float
     return (inside & mask).float()
 
 
-def highlight(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
-    """L_h (Eq. 16): binary cross-entropy, positives weighted 2, averaged over the valid snippets of the batch."""
-    weight = (1 + labels) * mask
+def highlight(logits: Tensor, labels: Tensor, mask: Tensor, positive: float = 2.0) -> Tensor:
+    """L_h (Eq. 16): binary cross-entropy, positives weighted `positive`, averaged over the batch's valid snippets."""
+    weight = (1 + (positive - 1) * labels) * mask
     return F.binary_cross_entropy_with_logits(logits, labels, weight, reduction="sum") / mask.sum()
 
 

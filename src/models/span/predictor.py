@@ -81,6 +81,12 @@ class SpanSettings:
             `video` branch alone (Eq. 15 to the letter), or `both`, each with its own term.
         paragraph_highlight: Whether Eq. 16 supervises the paragraph branch's highlight beside the video's.
         ranking: Whether the auxiliary ranking branch stands beside the span branch.
+        candidate_iou: τ at the start and at the end of training, the IoU that a candidate must reach; (0, 0) takes the
+            proposal with the highest score whatever it overlaps, as Eq. A.4 says.
+        highlight_positive: Weight of a highlight label 1; of a label 0 it is 1.
+        position: Code of the places of snippets and words: `sine`, or `none`.
+        begin_alike: Whether layers of one kind start with the same weights, as EMB was published.
+        guide_kernel: Snippets that the convolution of Eq. 7 looks at; odd.
         choice: What moments are ranked by: how probable each is, or the IoU to be expected of it.
     """
 
@@ -97,6 +103,11 @@ class SpanSettings:
     supervise: Literal["fused", "video", "both"]
     paragraph_highlight: bool
     ranking: bool = True
+    candidate_iou: tuple[float, float] = (1.0, 0.5)
+    highlight_positive: float = 2.0
+    position: Literal["sine", "none"] = "sine"
+    begin_alike: bool = True
+    guide_kernel: int = 7
     choice: Choice = "probability"
 
     def build(self) -> SpanPredictor:
@@ -112,7 +123,7 @@ class SpanPredictor(Predictor[SpanOutput]):
         self.hidden = settings.hidden
         hidden, heads, dropout = settings.hidden, settings.heads, settings.dropout
         similarity = SIMILARITIES[settings.similarity]
-        self.encoder = Encoder(hidden, heads, dropout)
+        self.encoder = Encoder(hidden, heads, dropout, settings.guide_kernel)
         self.fusion = Fusion(hidden, similarity(hidden, dropout))
         self.span = SpanBranch(hidden)
         self.ranking = (
@@ -123,10 +134,12 @@ class SpanPredictor(Predictor[SpanOutput]):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Xavier-uniform weights and zero biases; then layers of one kind start alike, as EMB was published."""
+        """Xavier-uniform weights and zero biases; then layers of one kind start alike."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
                 _xavier(module)
+        if not self.settings.begin_alike:
+            return
         encoder, ranking = self.encoder, self.ranking
         _copy(encoder.explore, encoder.context)
         _copy(encoder.explore_query, encoder.query_context)
@@ -146,8 +159,7 @@ class SpanPredictor(Predictor[SpanOutput]):
 
     def forward(self, streams: Streams) -> SpanOutput:
         video_mask, query_mask = streams.video_mask, streams.query_mask
-        video = streams.video + sine_code(streams.video.shape[1], self.hidden, streams.video.device)
-        query = streams.query + sine_code(streams.query.shape[1], self.hidden, streams.query.device)
+        video, query = self._placed(streams.video), self._placed(streams.query)
         snippets, words = self.encoder(video, video_mask, query, query_mask)
         fused = self.fusion(snippets.encoded, video_mask, words.encoded, query_mask)
         highlight, start, end = self.span(fused, video_mask)
@@ -156,6 +168,10 @@ class SpanPredictor(Predictor[SpanOutput]):
         if self.ranking is not None and self.training:
             ranking = self.ranking(snippets, video_mask, words.explored, query_mask)
         return SpanOutput(boundaries, (boundaries,), (highlight,), video_mask, ranking)
+
+    def _placed(self, x: Tensor) -> Tensor:
+        """x (B, N, d) with the code of its places."""
+        return x + sine_code(x.shape[1], self.hidden, x.device) if self.settings.position == "sine" else x
 
     def fuse(self, video: SpanOutput, paragraph: SpanOutput, alpha: float) -> SpanOutput:
         mask, one, other = video.mask, video.boundaries, paragraph.boundaries
@@ -171,11 +187,13 @@ class SpanPredictor(Predictor[SpanOutput]):
         if ranking is not None:
             span, valid = ranking.proposals.span, ranking.proposals.mask
             scores = ranking.logits.detach()
-            chosen = losses.candidate(target, span, valid, scores, losses.threshold(progress))
+            chosen = losses.candidate(target, span, valid, scores, losses.threshold(progress, *settings.candidate_iou))
             terms["ranking"] = losses.ranking(ranking.logits, span, valid, target, *settings.ranking_iou)
         labels = losses.highlight_labels(target, chosen, mask, settings.highlight_extend, settings.highlight_end)
         localisation = [losses.localisation(b.start, b.end, target, chosen) for b in output.supervised]
-        highlights = [losses.highlight(logits, labels, mask) for logits in output.highlights]
+        highlights = [
+            losses.highlight(logits, labels, mask, settings.highlight_positive) for logits in output.highlights
+        ]
         terms["localisation"] = torch.stack(localisation).sum()
         terms["highlight"] = settings.highlight_weight * torch.stack(highlights).sum()
         return terms

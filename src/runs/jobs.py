@@ -1,0 +1,89 @@
+"""A job of a multirun in a process of its own, which can fail, hang or be killed without the others."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from src import ending
+from src.arguments import quoted
+from src.ending import PATIENCE
+from src.errors import UserError
+from src.runs.folder import read_json, read_status
+
+_PERIOD = 0.2
+_PR_SET_PDEATHSIG = 1
+
+
+def is_run_apart(cfg: Mapping[str, Any], hydra: DictConfig) -> bool:
+    """Whether a job has a process of its own.
+
+    It has one beside others (joblib), whose launcher gives up with a worker that is killed; and where it starts
+    processes itself, of which one that fails could leave this one waiting for it.
+    """
+    if started_by_others():
+        return False
+    trainer = cfg.get("trainer") or {}
+    several = str(trainer.get("devices", 1)) not in ("1", "[0]") or trainer.get("num_nodes", 1) != 1
+    return several or "joblib" in hydra.launcher._target_
+
+
+def started_by_others() -> bool:
+    """Whether this is one of several processes that torchrun or SLURM has started."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", 1)) > 1
+
+
+def run_apart(hydra: DictConfig) -> float | None:
+    """Run a job as a command of its own, in the job's folder; return the value that a search looks at, if it has one.
+
+    Raises:
+        UserError: it failed; the message is its reason.
+        Ended: this process was asked to end, or the multirun is gone; so was the job.
+    """
+    folder = Path(hydra.runtime.output_dir)
+    places = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    command = [sys.executable, "-m", f"src.{hydra.job.config_name}", *(f"--config-dir={place}" for place in places)]
+    command += [*hydra.overrides.task, f"hydra.run.dir={quoted(str(folder))}"]
+    parent = os.getppid() if multiprocessing.current_process().name != "MainProcess" else None
+    with ending.bounded(lambda: None, lambda _: None):
+        process = subprocess.Popen(command, cwd=hydra.runtime.cwd, preexec_fn=_ends_with_its_parent)
+        try:
+            while process.poll() is None:
+                if parent is not None and os.getppid() != parent:
+                    ending.end()
+                time.sleep(_PERIOD)
+        finally:
+            _end(process)
+    if process.returncode < 0:
+        raise UserError(f"it was killed ({signal.Signals(-process.returncode).name})")
+    if process.returncode > 0:
+        status = read_status(folder) or {}
+        raise UserError(status.get("reason") or f"it ended with status {process.returncode}: see what it said")
+    metrics = read_json(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
+    return next((value for name, value in metrics.items() if name.startswith("best/")), None)
+
+
+def _ends_with_its_parent() -> None:
+    """Ask this process to end when its parent is gone; Linux alone can do that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(PATIENCE - 1)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,36 @@
+"""Recall in a corpus counts the annotated video and its moments among those of all others."""
+
+from __future__ import annotations
+
+import pytest
+
+from src.data.batch import GroundTruth
+from src.data.records import Moment
+from src.metrics.corpus import CorpusRecall, Placed
+
+
+def asked(video: str, *windows: tuple[float, float]) -> GroundTruth:
+    return GroundTruth.of([Moment("q", video, "a query", windows, 100.0)])
+
+
+def test_videos_are_ranked_by_their_first_moment_and_moments_by_themselves() -> None:
+    metric = CorpusRecall([1, 2, 5], [0.5, 0.7])
+    answer = [Placed("b", 0, 10), Placed("b", 20, 30), Placed("a", 50, 60), Placed("a", 0, 6), Placed("a", 0, 10)]
+    metric.update([answer], asked("a", (0, 10), (80, 90)))
+    values = {name: float(value) for name, value in metric.compute().items()}
+    assert values == {
+        **{"VR1": 0, "VR2": 100, "VR5": 100},
+        **{"R1@0.5": 0, "R2@0.5": 0, "R5@0.5": 100},
+        **{"R1@0.7": 0, "R2@0.7": 0, "R5@0.7": 100},
+    }
+
+
+def test_the_same_seconds_of_another_video_are_wrong() -> None:
+    metric = CorpusRecall([1], [0.5])
+    metric.update([[Placed("b", 0, 10)], [], [Placed("a", 0, 10)]], GroundTruth.of([*asked("a", (0, 10)).moments] * 3))
+    assert float(metric.compute()["VR1"]) == pytest.approx(100 / 3)
+    assert float(metric.compute()["R1@0.5"]) == pytest.approx(100 / 3)
+
+
+def test_without_a_query_there_is_no_value() -> None:
+    assert CorpusRecall([1], [0.5]).compute() == {}
