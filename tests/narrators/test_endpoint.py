@@ -240,7 +240,7 @@ def test_only_the_answer_is_a_narrative(items: list[Item], content: Any) -> None
         (servers.answer("content_filter", content=""), "content_filter"),
         (
             servers.body({"error": {"message": "image too large", "code": 400}}),
-            "refuses the frame: 400 image too large",
+            "refuses the request: 400 image too large",
         ),
         (servers.body({"error": "out of memory"}), "gave no caption in 2 attempts: 500 out of memory"),
         (servers.body({"choices": [{"error": {"code": 502, "message": "upstream"}}]}), "2 attempts: 502 upstream"),
@@ -338,4 +338,4 @@ def test_both_prompts_are_the_papers() -> None:
     narrator = instantiate(asked.narrator, _convert_="all")
     assert isinstance(narrator, EndpointNarrator)
     assert narrator.prompt == compose("+narrator=llava_13b").narrator.prompt
-    assert narrator.generation["temperature"] == 0
+    assert narrator.chat.generation["temperature"] == 0
