@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, str] = {
     "baselines": "errors moments data runs",
     "retrieval": "errors moments arguments settings videos data features narrators runs build",
     "reporting": "errors places tables files videos data runs",
-    "playroom": "errors videos narrators",
+    "playroom": "errors videos data narrators",
     "command": "errors files arguments settings runs",
     "commands": "errors places files videos data features metrics models narrators runs build training baselines "
     "retrieval reporting playroom",

@@ -99,6 +99,23 @@ class Without:
         return (each for each in self.of() if each.moment.video not in elsewhere)
 
 
+@dataclass(frozen=True)
+class Among:
+    """A split on the videos that another one is about too.
+
+    Args:
+        of: The split to take from.
+        other: The split whose videos are kept.
+    """
+
+    of: Reader
+    other: Reader
+
+    def __call__(self) -> Iterator[Annotation]:
+        there = {each.moment.video for each in self.other()}
+        return (each for each in self.of() if each.moment.video in there)
+
+
 def _shuffled(annotations: list[Annotation], group: Callable[[str], str], salt: str) -> list[str]:
     """The groups in an order that depends on their names and the salt alone."""
     groups = {group(each.moment.video) for each in annotations}
