@@ -53,7 +53,7 @@ def composed(config: str, *overrides: str) -> DictConfig:
 
 def of_choice(choice: str) -> DictConfig:
     group = choice.removeprefix("+").split("=")[0]
-    cfg = composed("evaluate" if group == "baseline" else "train", choice, *LEFT.get(choice, []))
+    cfg = composed({"baseline": "evaluate", "size": "playroom"}.get(group, "train"), choice, *LEFT.get(choice, []))
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
     return cfg
