@@ -46,7 +46,7 @@ LEFT = {
 # Of train's config these only add to what is there.
 ADDED = ("experiment", "recipe", "sweep")
 # Of which command a group is that training has not.
-COMMAND_OF = {"baseline": "evaluate", "index": "search", "model": "search"}
+COMMAND_OF = {"baseline": "evaluate", "index": "search", "model": "search", "size": "playroom"}
 # These name what another package brings.
 LAUNCHERS = [f"hydra/launcher={file.stem}" for file in sorted((CONF / "hydra" / "launcher").glob("*.yaml"))]
 

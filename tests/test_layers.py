@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, str] = {
     "baselines",
     "app": "errors files videos retrieval",
     "reporting": "errors places tables progress files videos data runs",
-    "playroom": "errors progress videos narrators",
+    "playroom": "errors progress videos data narrators",
     "command": "errors ending places files arguments settings help runs",
     "commands": "errors places tables progress files growing videos data features metrics models language narrators "
     "rewording runs build training baselines retrieval app reporting playroom",

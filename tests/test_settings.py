@@ -61,7 +61,7 @@ def test_every_leaf_of_conf_is_declared_and_within_its_range(name: str) -> None:
 
 @pytest.mark.slow
 def test_nothing_is_declared_that_no_file_has() -> None:
-    groups = ("+sweep", "baseline", "hydra", "index", "logger", "model")
+    groups = ("+sweep", "baseline", "hydra", "index", "logger", "model", "size")
     choices = [("train", "folder=.", each, *LEFT.get(each, ())) for each in CHOICES if not each.startswith(groups)]
     found = {
         key.rsplit(".", 1)[-1]

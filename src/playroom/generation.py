@@ -49,8 +49,8 @@ def generate(folder: Path, size: Mapping[str, int], seed: int, workers: int) -> 
             raise UserError(f"size.{split}={count}: give the number of its videos, 1 or more")
     if not isinstance(workers, int) or workers < 0:
         raise UserError(f"workers={workers}: give the number of processes, or 0 for one a processor")
-    made_by = {"size": dict(size), "seed": seed, "version": _VERSION}
-    if _is_made(folder, made_by):
+    wanted = {"size": dict(size), "seed": seed, "version": _VERSION}
+    if _is_made(folder, wanted):
         _log.info("%s holds this Playroom already", folder)
         return
     with _whole(folder) as part:
@@ -58,21 +58,38 @@ def generate(folder: Path, size: Mapping[str, int], seed: int, workers: int) -> 
         for split in SPLITS:
             of_split = sorted((video for video in videos if video.split == split), key=lambda video: video.name)
             (part / f"{split}.json").write_text(_annotations(of_split), encoding="utf-8")
-        (part / _MADE_BY).write_text(json.dumps(made_by) + "\n", encoding="utf-8")
+        (part / _MADE_BY).write_text(json.dumps(wanted) + "\n", encoding="utf-8")
     queries = sum(len(video.queries) for video in videos)
     _log.info(
         "%s: %d videos, %.0f s, %d queries", folder, len(videos), sum(video.duration for video in videos), queries
     )
 
 
-def _is_made(folder: Path, made_by: dict[str, Any]) -> bool:
-    if not folder.exists():
-        return False
+def made_by(folder: Path) -> dict[str, Any]:
+    """What made the Playroom in a folder: its `size`, `seed` and `version`.
+
+    Raises:
+        UserError: There is none.
+    """
+    found = _found(folder)
+    if found is None:
+        raise UserError(f"{folder} holds no Playroom: make one with python -m src.playroom")
+    return found
+
+
+def _found(folder: Path) -> dict[str, Any] | None:
     try:
         found = json.loads((folder / _MADE_BY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        found = None
-    if found == made_by:
+        return None
+    return found if isinstance(found, dict) and {"size", "seed", "version"} <= found.keys() else None
+
+
+def _is_made(folder: Path, wanted: dict[str, Any]) -> bool:
+    if not folder.exists():
+        return False
+    found = _found(folder)
+    if found == wanted:
         return True
     what = f"the Playroom {found}" if found else "something that is no Playroom"
     raise UserError(f"{folder} holds {what}: remove it, or give folder=ANOTHER")
