@@ -47,7 +47,9 @@ def overview(about: str, name: str | None, arguments: Sequence[str]) -> str:
         indent = max(map(len, groups)) + 3
         parts.append(f"\nChoices, as in {_example(groups)} (first the default):")
         for group, default in groups.items():
-            others = [choice for choice in _choices(group.lstrip("+"), folders) if choice != default]
+            # model@compare is a second choice of the group model.
+            every = _choices(group.lstrip("+").partition("@")[0], folders)
+            others = [choice for choice in every if choice != default]
             line = f"  {group:<{indent - 2}}{' '.join([*([default] if default else []), *others])}"
             parts.append(textwrap.fill(line, _WIDTH, subsequent_indent=" " * indent))
         parts += ["", "Settings:", *_aligned(_own(name, folders))]

@@ -49,15 +49,14 @@ class Progress(tqdm):
             super().display(msg, pos)
             return
         elapsed = self.format_dict["elapsed"]
-        parts = [self._counted()]
-        if self.total and self.n < self.total:
-            parts.append(left(self.n / self.total, elapsed))
+        spent = self.format_interval(elapsed)
+        if self.total is None:
+            how = f"{spent} so far"
+        elif self.n < self.total:
+            how = left(self.n / self.total, elapsed)
         else:
-            parts.append(f"{self.format_interval(elapsed)} so far" if self.total is None else self._took(elapsed))
-        _log.info("%s", ", ".join([*parts, *([str(self.postfix)] if self.postfix else [])]))
-
-    def _took(self, elapsed: float) -> str:
-        return f"took {self.format_interval(elapsed)}"
+            how = f"took {spent}"
+        _log.info("%s, %s%s", self._counted(), how, f", {self.postfix}" if self.postfix else "")
 
     def _counted(self) -> str:
         """So many of so many."""

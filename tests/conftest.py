@@ -9,10 +9,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# How long an example takes depends on what else the machine does.
-settings.register_profile("tea", deadline=None)
+# How long an example takes, and to make one, depends on what else the machine does.
+settings.register_profile("tea", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tea")
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from src.commands.prepare import make_stores
 from tests.compose import compose
+from tests.narrators.videos import write_video
+from tests.reporting.test_damaged_runs import write_run
 from tests.retrieval.captions import settings, write_captions
 from tests.synthetic import write_small
 
@@ -107,3 +109,53 @@ def test_an_index(tmp_path: Path) -> None:
     code, said, files = run(tmp_path, 300, "search", *words, *places, "query=door")
     line = require_one_line(tmp_path, code, said, files)
     assert "index.told.learned.exact" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["wandb_view", "narrate", "features", "playroom", "report", "prepare", "train"])
+def test_hydras_own_files_of_every_command(tmp_path: Path, command: str) -> None:
+    code, said, _ = run(tmp_path, 4, command, "videos=x", "collection=x")
+    assert code == 1
+    assert said.startswith("error: the run folder cannot be written (No space left on device)"), said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_playroom(tmp_path: Path) -> None:
+    code, said, files = run(tmp_path, 100, "playroom", f"folder={tmp_path}/disk/made", "size=12", "workers=1")
+    assert "/disk/made cannot be written" in require_one_line(tmp_path, code, said, files)
+    assert not [name for name in files if "made" in name]
+
+
+@pytest.mark.slow
+def test_features_of_videos(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in "abc":
+        write_video(videos / f"{name}.mp4", [number / 4 for number in range(160)])
+    stores = f"paths.stores={tmp_path}/disk/stores"
+    code, said, files = run(tmp_path, 100, "features", f"videos={videos}", "collection=films", stores)
+    assert "/disk/stores/" in require_one_line(tmp_path, code, said, files)
+
+
+@pytest.mark.slow
+def test_narratives_and_those_before_are_kept(tmp_path: Path) -> None:
+    videos, captions = tmp_path / "videos", tmp_path / "captions.json"
+    videos.mkdir()
+    names = [f"video{number:02}" for number in range(40)]
+    for name in names:
+        (videos / f"{name}.mp4").touch()
+    captions.write_text(json.dumps({name: {str(time): "a person " * 30 for time in range(10)} for name in names}))
+    imported = ["narrator=imported", "narrator.name=taken", f"narrator.captions={captions}"]
+    place = f"output={tmp_path}/disk/taken.jsonl"
+    code, said, files = run(tmp_path, 64, "narrate", f"videos={videos}", *imported, place)
+    assert "taken" in require_one_line(tmp_path, code, said, files)
+    whole = [line for line in files["taken.jsonl"].splitlines(keepends=True) if line.endswith("\n")]
+    assert [json.loads(line)["video"] for line in whole] == names[: len(whole)]
+
+
+@pytest.mark.slow
+def test_a_report(tmp_path: Path) -> None:
+    runs = write_run(tmp_path / "runs" / "one")
+    code, said, files = run(tmp_path, 28, "report", f"runs=[{runs}]", f"output={tmp_path}/disk/report")
+    assert "/disk/report/" in require_one_line(tmp_path, code, said, files)

@@ -67,7 +67,7 @@ def test_what_the_config_needs_is_made_and_read(data: Path) -> None:
     cfg = config(data)
     make_stores(cfg)
     assert stores(data) == {"features.i3d.max128.h5", "narratives.llava_13b.glove.h5", "queries.anet.glove.h5"}
-    query, video, narrative = Parts(cfg).stores(load_split(cfg.data, "train").moments)
+    query, video, narrative, _ = Parts(cfg).stores(load_split(cfg.data, "train").moments)
     assert video is not None
     assert narrative is not None
     assert (video.count("v_train"), video.dim) == (128, 1024)

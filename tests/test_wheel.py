@@ -55,7 +55,7 @@ def test_it_holds_every_config_and_template_and_no_test(wheel: Path) -> None:
 
 def test_every_command_is_installed() -> None:
     entries = {path.parent for path in (PROJECT / "src").rglob("__main__.py")}
-    entries |= {path for path in (PROJECT / "src").glob("*.py") if "__main__" in path.read_text()}
+    entries |= {path for path in (PROJECT / "src").glob("*.py") if "if __name__ ==" in path.read_text()}
     modules = {".".join((*path.relative_to(PROJECT).with_suffix("").parts,)) for path in entries}
     assert {target.split(":")[0].removesuffix(".__main__") for target in SCRIPTS.values()} == modules
 

@@ -17,7 +17,7 @@ from src.baselines.baseline import Question, Reads
 from src.data.records import Narratives
 from src.errors import UserError
 from src.growing import Journal
-from src.language.model import LanguageModel, NoAnswerError, Prompt
+from src.language.model import LanguageModel, NoAnswerError, Prompt, filled
 from src.language.windows import windows_in
 from src.progress import Progress
 from src.runs.predictions import Prediction
@@ -95,9 +95,9 @@ class Asked(ABC):
         ]
 
     def words(self, question: Question, narratives: str = "") -> str:
-        """The prompt's text. Filled in one after the other: a query or a narrative may hold braces."""
-        text = self.prompt.replace("{duration}", f"{question.moment.duration:g}").replace("{narratives}", narratives)
-        return text.replace("{query}", question.moment.query)
+        """The prompt's text."""
+        moment = question.moment
+        return filled(self.prompt, duration=f"{moment.duration:g}", narratives=narratives, query=moment.query)
 
     def _ask(self, todo: Mapping[str, Question], journal: Journal) -> None:
         if not todo:

@@ -30,7 +30,7 @@ from src.runs.checkpoints import (
 from src.runs.configuration import configuration
 from src.runs.folder import RunFolder, finished_value, is_first
 from src.runs.predictions import Prediction
-from src.runs.processes import Processes, requeue
+from src.runs.processes import Processes, is_broken_connection, requeue
 from src.runs.provenance import data_read
 from src.runs.wandb import RunLogger
 from src.training import build_trainer, test
@@ -80,7 +80,7 @@ def train(cfg: DictConfig) -> float:
             except UserError:
                 raise
             except Exception as error:
-                if checkpoint is None or begun.yes:
+                if checkpoint is None or begun.yes or is_broken_connection(error):
                     raise
                 raise UserError(f"{checkpoint} cannot be continued from ({reason(error)}): it is damaged") from error
             values, name = dict(best.latest), f"best/{best.monitor}"

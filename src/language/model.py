@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,16 @@ class Prompt(NamedTuple):
 
     text: str
     pictures: tuple[tuple[str, Pixels], ...] = ()
+
+
+def filled(template: str, **values: str) -> str:
+    """A template with each {name} in it replaced, but none that a value brings along.
+
+    >>> filled("{query}?", query="What is {query}")
+    'What is {query}?'
+    """
+    names = "|".join(values)
+    return re.sub(rf"\{{({names})\}}", lambda found: values[found[1]], template)
 
 
 Answer = str | NoAnswerError

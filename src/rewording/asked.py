@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from src.data.rewordings import Rewordings
-from src.language.model import LanguageModel, NoAnswerError, Prompt
+from src.language.model import LanguageModel, NoAnswerError, Prompt, filled
 from src.rewording.reworder import Failure, Outcome
 
 _MARK = re.compile(r"^\s*(?:\d{1,3}\s*[.):]|[-*•–])\s*")
@@ -35,9 +35,7 @@ class ModelReworder:
         return {"reworder": self.name, "prompt": self.prompt, "count": self.count, **self.model.identity}
 
     def outcomes(self, queries: Sequence[str]) -> Iterator[Outcome]:
-        prompts = (
-            Prompt(self.prompt.replace("{count}", str(self.count)).replace("{query}", query)) for query in queries
-        )
+        prompts = (Prompt(filled(self.prompt, count=str(self.count), query=query)) for query in queries)
         for query, answer in zip(queries, self.model.answers(prompts), strict=True):
             if isinstance(answer, NoAnswerError):
                 yield Failure(query, str(answer))

@@ -56,6 +56,8 @@ class Processes:
 
     def __init__(self, folder: Path, kept: Callable[[], str]) -> None:
         self._file = folder / FAILED
+        # What the processes of a run before have left there until the first one of this run removes it.
+        self._before = self._version()
         self._kept = kept
         self._parent = None if is_first() or started_by_others() else os.getppid()
         self._launcher: Any = None
@@ -110,7 +112,7 @@ class Processes:
         """Tell the others, or say what one of them has told."""
         known = isinstance(error, UserError | KeyboardInterrupt)
         told = None if self._is_alone() else self._told(0 if known else _UNTIL_TOLD)
-        if told is None and _is_broken_connection(error):
+        if told is None and is_broken_connection(error):
             told = "a process of the run is gone without a word: it was killed, or see what it printed"
         if told is None:
             self._tell(why(error))
@@ -136,8 +138,9 @@ class Processes:
         return failure
 
     def _failure(self) -> str | None:
-        with suppress(OSError):
-            return self._file.read_text()
+        if self._version() not in (None, self._before):
+            with suppress(OSError):
+                return self._file.read_text()
         if self._parent is not None and os.getppid() != self._parent:
             return "the first process of the run is gone"
         self._adopt()
@@ -145,6 +148,14 @@ class Processes:
             if child.poll():
                 return _how_it_ended(number, child.returncode)
         return None
+
+    def _version(self) -> tuple[int, int] | None:
+        """Which file of a failure there is."""
+        try:
+            found = self._file.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def _adopt(self) -> None:
         """Take the children over from the launcher, which would kill this process as soon as one of them has failed."""
@@ -180,7 +191,8 @@ def _rank() -> int:
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else int(os.environ.get("LOCAL_RANK", 0))
 
 
-def _is_broken_connection(error: BaseException) -> bool:
+def is_broken_connection(error: BaseException) -> bool:
+    """Whether an exception is about a connection to another process of a run, which has ended."""
     return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
 
 

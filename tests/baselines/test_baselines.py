@@ -78,29 +78,31 @@ def test_the_constant_is_the_best_on_training_moments() -> None:
     assert answer.windows[0][:2] == (6.0, 15.0)
 
 
+NARROW = [0.3, 0.3, 1.0, 1.0, 1.0, 0.3, 0.3, 0.3, -1.0, -1.0]
+"""Cosines, of which the middle three stand out and the last two lie below the mean."""
+
+
 def test_the_constant_is_judged_by_the_window_that_is_matched_best() -> None:
-    # Lowered by 0.5 the run is 6 to 15 s, by 0 it is 0 to 24 s: the first is one of the windows to the second; the
-    # second overlaps all three more on average.
-    match = [0.3, 0.3, 1.0, 1.0, 1.0, 0.3, 0.3, 0.3, -1.0, -1.0]
+    # Lowered by 0.5 the run is 6 to 15 s, which is one of the windows; by 0 it is 0 to 24 s, which overlaps all three
+    # more on average.
     moment = Moment("q", "video", "a person sits", ((6.0, 15.0), (0.0, 27.0), (0.0, 30.0)), 30.0)
-    similarity = Similarity([0.0, 0.5])
-    similarity.fit([Question(moment, torch.tensor(match))])
+    similarity = Similarity([0.0, 0.5], "mean")
+    similarity.fit([Question(moment, torch.tensor([NARROW]))])
     assert similarity.constant == 0.5
 
 
 def test_the_constant_is_judged_on_all_questions() -> None:
-    # The higher constant finds the moments of two questions and nine tenths of the third's, which the lower finds.
-    narrow = question(6, 15, match=[0.3, 0.3, 1.0, 1.0, 1.0, 0.3, 0.3, 0.3, -1.0, -1.0])
-    wide = question(0, 20, duration=20.0, match=[*([1.0] * 9), 0.4])
+    # The higher constant finds the moments of two questions and eight tenths of the third's, which the lower finds.
+    narrow, wide = question(6, 15, cosines=NARROW), question(0, 10, 20.0, [*([1.0] * 4), 0.3, *([-1.0] * 5)])
     for questions, constant in (([narrow, narrow, wide], 0.5), ([wide], 0.0)):
-        similarity = Similarity([0.0, 0.5])
+        similarity = Similarity([0.0, 0.5], "mean")
         similarity.fit(questions)
         assert similarity.constant == constant
     first, second = similarity.predict([wide, narrow], top=3)
-    # Lowered by 0, in seconds of each video, with the sum as the score.
+    # Lowered by 0, in seconds of each video, with the sum as the score: of −0.07 in the mean and a variance of 0.9041.
     (start, end, score), *others = first.windows
-    assert (start, end, others) == (0.0, 20.0, [])
-    assert score == pytest.approx(9.4)
+    assert (start, end, others) == (0.0, 10.0, [])
+    assert score == pytest.approx((4 * 1.07 + 0.37) / 0.9041**0.5, rel=1e-5)
     assert second.windows[0][:2] == (0.0, 24.0)
     assert second.query_id == narrow.moment.query_id
 
@@ -132,7 +134,7 @@ def test_draws_are_shares_of_each_video_and_best_first() -> None:
 def test_every_window_of_a_query_is_fitted() -> None:
     def fitted(*windows: tuple[float, float]) -> tuple[int, int]:
         prior = Prior(seed=0)
-        prior.fit([Question(Moment("q", "v", "a", windows, 10.0), None), question(1, 2), question(3, 9)])
+        prior.fit([Question(Moment("q", "v", "a", windows, 10.0)), question(1, 2), question(3, 9)])
         assert prior.density is not None
         dataset = prior.density.dataset
         assert dataset[:, 0].tolist() == [windows[0][0] / 10, windows[0][1] / 10]

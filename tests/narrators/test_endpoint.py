@@ -23,7 +23,7 @@ from src.commands.narrate import narrate
 from src.data.narratives import read_narratives
 from src.data.records import Narratives
 from src.errors import UserError
-from src.narrators import endpoint
+from src.language import chat
 from src.narrators.endpoint import EndpointNarrator
 from src.narrators.journal import failures_file
 from src.narrators.narrator import Failure, NarrationError
@@ -94,7 +94,7 @@ def test_a_slow_answer_is_asked_for_again() -> None:
 
 def test_the_wait_grows_and_the_server_may_ask_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(endpoint, "time", SimpleNamespace(sleep=waits.append))
+    monkeypatch.setattr(chat, "time", SimpleNamespace(sleep=waits.append))
     with serve(status(500), status(500), status(500), say("A door.")) as server:
         _narrator(server.url, backoff=0.2).narrate([_frame()])
     assert 0.1 <= waits[0] <= 0.2 <= waits[1] <= 0.4 <= waits[2] <= 0.8

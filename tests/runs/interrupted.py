@@ -61,7 +61,7 @@ def stopped(
 def _work(work: Callable[[], object], passed: Callable[[str], signal.Signals | None], log: Path) -> NoReturn:
     status = 1
     try:
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(file, 1)
         os.dup2(file, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")

@@ -83,7 +83,7 @@ def said(log: Path) -> str:
     return log.read_text().splitlines()[-1]
 
 
-@pytest.mark.parametrize("asked", [[0, 1], [1]])
+@pytest.mark.parametrize("asked", [pytest.param([0, 1], id="all"), pytest.param([1], id="one", marks=pytest.mark.slow)])
 def test_processes_that_are_asked_to_end_keep_a_state_and_go_on_to_the_same_result(
     configured: Configured, tmp_path: Path, asked: list[int]
 ) -> None:
@@ -123,6 +123,7 @@ def test_twenty_groups_that_are_asked_to_end_at_random_moments(configured: Confi
     print(f"slowest of 20: {slowest:.2f} s")
 
 
+@pytest.mark.slow
 def test_a_run_of_which_one_process_was_killed_ends_and_goes_on_to_the_same_result(
     configured: Configured, tmp_path: Path
 ) -> None:
@@ -135,13 +136,14 @@ def test_a_run_of_which_one_process_was_killed_ends_and_goes_on_to_the_same_resu
             broken, log, passed=lambda here, rank=rank: at("before step", KILL, 2) if here == rank else at("", TERM)
         )
         statuses = killed.wait(120)
-        assert said(log).startswith("error: a process of the run is gone") or rank == 0, log.read_text()
+        assert rank == 0 or said(log).startswith("error: a process of the run is gone"), log.read_text()
         assert statuses[rank] == -KILL
         assert statuses[1 - rank] == 1
     assert run(broken, tmp_path / "log").wait(120) == [0, 0]
     assert differences(tmp_path / "broken", tmp_path / "whole") == []
 
 
+@pytest.mark.slow
 def test_processes_begin_with_equal_weights_and_draw_noise_of_their_own(
     configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +163,7 @@ def test_processes_begin_with_equal_weights_and_draw_noise_of_their_own(
         assert not (first["noise"] == second["noise"]).all()
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_mistake_in_one_process_is_said_once_and_last(
     configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
 ) -> None:
@@ -182,6 +184,7 @@ def test_a_mistake_in_one_process_is_said_once_and_last(
     assert status(tmp_path / "run")["reason"].startswith("the loss is not finite")
 
 
+@pytest.mark.slow
 def test_a_run_that_waits_for_a_process_in_vain_ends_with_its_reason(
     configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +214,7 @@ def test_a_split_that_is_too_small_is_refused_before_the_first_step(configured: 
     assert not (tmp_path / "run" / LAST).exists()
 
 
+@pytest.mark.slow
 def test_interrupting_says_so(configured: Configured, tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert run(configured(tmp_path / "run"), log, passed=lambda _: at("before step", CTRL_C)).wait(60) == [1, 1]
@@ -220,7 +224,7 @@ def test_interrupting_says_so(configured: Configured, tmp_path: Path) -> None:
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
 
 
-@pytest.mark.parametrize("asked", [signal.SIGUSR1, TERM])
+@pytest.mark.parametrize("asked", [signal.SIGUSR1, pytest.param(TERM, marks=pytest.mark.slow)])
 def test_a_job_of_slurm_keeps_its_state_in_its_folder_alone_and_is_queued_again(
     configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: signal.Signals
 ) -> None:

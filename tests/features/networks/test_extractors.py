@@ -181,7 +181,7 @@ def test_c3d_is_projected_by_activitynets_components(tmp_path: Path, monkeypatch
     )
     windows = np.zeros((2, 16, 112, 112, 3), np.uint8)
     windows[..., 0] = 200  # red
-    assert extractor(windows) == pytest.approx(np.full((1, 1, 4096), 0.5) @ components[:, :3], abs=1e-3)
+    assert extractor(windows) == pytest.approx(np.full((2, 1, 4096), 0.5) @ components[:, :3], abs=1e-3)
     assert seen[0][0, :, 0, 0, 0].tolist() == [-90.0, -98.0, 98.0]
     extractor = C3DExtractor(str(weights), "there", "cpu", "float32", str(projection), 6)
     with pytest.raises(UserError, match=r"has 5 components, but features.dim is 6"):
