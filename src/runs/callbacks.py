@@ -263,6 +263,8 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        if "loops" not in checkpoint:
+            return  # weights alone
         # Lightning counts an epoch as completed only after the hook that its state is kept in.
         for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
             progress["completed"] = progress["processed"]
