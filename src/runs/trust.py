@@ -303,7 +303,7 @@ def _composed(
 
 
 def _below(base: str, group: tuple[str, ...]) -> tuple[str, ...]:
-    """The name of a file that one of `group` builds on in its own place: NAME, or /NAME@_here_; () for another place."""
+    """The name of a file that one of `group` builds on in its own place: NAME or /NAME@_here_; () for elsewhere."""
     name, _, package = base.partition("@")
     if package not in ("", "_here_"):
         return ()
