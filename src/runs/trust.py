@@ -295,11 +295,19 @@ def _composed(
     found: list[Mapping[str, Any]] = [{}]
     defaults = file.body.get("defaults")
     for base in defaults if isinstance(defaults, list) else ():
-        below = (*file.group, base) if isinstance(base, str) else ()
+        below = _below(base, file.group) if isinstance(base, str) else ()
         if below in files and below not in (name, *above):
             bases = [each for one in files[below] for each in _composed(below, one, files, (*above, name))]
             found = [_merged(first, then) for first in found for then in bases]
     return [_merged(first, {key: value for key, value in file.body.items() if key != "defaults"}) for first in found]
+
+
+def _below(base: str, group: tuple[str, ...]) -> tuple[str, ...]:
+    """The name of a file that one of `group` builds on in its own place: NAME or /NAME@_here_; () for elsewhere."""
+    name, _, package = base.partition("@")
+    if package not in ("", "_here_"):
+        return ()
+    return tuple(name.strip("/").split("/")) if name.startswith("/") else (*group, *name.split("/"))
 
 
 def _placed(package: Sequence[str], content: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -29,6 +29,7 @@ print(sorted(kept.digests()), kept.candidates([asked(entry("b", seed=1), 2)], 1)
 @pytest.fixture
 def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """A server of object storage on this machine, with a bucket `films`."""
+    pytest.importorskip("cryptography", reason="moto needs it")
     server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "knows")
