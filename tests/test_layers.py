@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, str] = {
     "features": "errors hub files progress videos data",
     "metrics": "moments tables data",
     "models": "errors moments data metrics",
-    "language": "errors videos",
+    "language": "errors hub videos",
     "narrators": "errors hub tables progress files growing text videos data language",
     "rewording": "errors progress files data language",
     "runs": "errors ending places moments progress files arguments data models",

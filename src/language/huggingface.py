@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from src.errors import UserError, reason
+from src.hub import hub
 from src.language.model import Answer, NoAnswerError, Prompt, Usage
 from src.language.speech import spoken
 
@@ -66,10 +67,11 @@ class HuggingFaceModel:
         processor_of: Any = AutoProcessor if self.sees else AutoTokenizer
         _log.info("loading %s", self.model)
         try:
-            processor = processor_of.from_pretrained(self.model)
-            network, report = network_of.from_pretrained(
-                self.model, dtype=self.dtype, device_map=self.device_map, output_loading_info=True
-            )
+            with hub(self.model):
+                processor = processor_of.from_pretrained(self.model)
+                network, report = network_of.from_pretrained(
+                    self.model, dtype=self.dtype, device_map=self.device_map, output_loading_info=True
+                )
         except ImportError as error:  # some processors need a package of their own, such as torchvision
             raise UserError(f"model {self.model} needs a package that is not installed ({reason(error)})") from error
         except (OSError, ValueError, KeyError) as error:
