@@ -141,6 +141,7 @@ def test_a_state_is_kept_only_where_training_can_go_on_from(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_run_killed_a_hundred_times_ends_as_one_that_was_not(
     small: list[str], unbroken: Callable[..., Path], tmp_path: Path
 ) -> None:
