@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from src.arguments import as_meant
 from src.ending import Ended
-from src.errors import UserError
+from src.errors import NoRoomError, UserError
 from src.files import why_full, writing
 from src.help import details, overview, unknown_setting
 from src.places import CONF
@@ -70,7 +70,8 @@ def _reporting(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
             except UserError as error:
                 from src.runs.folder import drop_attempt
 
-                drop_attempt(Path(HydraConfig.get().runtime.output_dir))
+                if not isinstance(error, NoRoomError):
+                    drop_attempt(Path(HydraConfig.get().runtime.output_dir))
                 # Hydra lets an exit pass, where it would print lines of its own about an exception.
                 _exit(error)
         from src.runs.jobs import is_run_apart, run_apart

@@ -16,6 +16,10 @@ class UserError(OneLineError):
     """Bad input. The message is one line: what is wrong, where, and what to do about it."""
 
 
+class NoRoomError(UserError):
+    """A disk is full: what was begun goes on once there is room."""
+
+
 def reason(error: BaseException) -> str:
     """The first line of what an exception says, or its kind where it says nothing."""
     said = (str(error).strip() or type(error).__name__).splitlines()[0]

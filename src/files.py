@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from src.errors import UserError, reason
+from src.errors import NoRoomError, UserError, reason
 
 LARGEST_TEXT = 1 << 30
 """Bytes of the largest text that is read at once; those of real data sets have some 10^8."""
@@ -143,7 +143,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         if why := why_full(error):
-            raise UserError(f"{path} cannot be written ({why}): make room, then run the command again") from error
+            raise NoRoomError(f"{path} cannot be written ({why}): make room, then run the command again") from error
         raise
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import hydra
 import pytest
+from hydra.core.hydra_config import HydraConfig
 
 from src.commands.prepare import make_stores
 from src.errors import UserError
@@ -92,6 +93,7 @@ def test_a_script_builds_what_a_config_names(place: Path, trained: Path, monkeyp
     assert found["model"].network is found["network"]
     assert found["model"].configuration["resolved"]["folder"] == "."
     assert len(found["data"].train) == 24
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # which a command run here before has left
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         bare = hydra.compose("train")
     with pytest.raises(UserError, match=r"in a script compose with src\.build\.compose, or give folder=FOLDER"):

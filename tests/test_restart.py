@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,6 +116,7 @@ def test_a_damaged_state_is_reported_and_the_one_before_it_taken(
 ) -> None:
     cfg = compose(*run, f"folder={tmp_path}", "trainer.max_epochs=3", "+trainer.limit_train_batches=4", config="train")
     train(cfg)
+    shutil.copy(tmp_path / LAST, tmp_path / PREVIOUS)
     for name in (LAST, PREVIOUS):
         content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content[: len(content) // 2])

@@ -342,9 +342,9 @@ def test_a_damaged_row_of_a_video_is_named_and_nothing_is_answered(
 ) -> None:
     stores = next(Path(each.split("=", 1)[1]) for each in small if each.startswith("paths.stores="))
     shutil.copytree(stores, tmp_path / "stores")
-    (path,) = (tmp_path / "stores").rglob("*i3d*.h5")
-    with h5py.File(path, "r+") as file:
-        file["features"][::3] = np.nan
+    for path in (tmp_path / "stores").rglob("*i3d*.h5"):
+        with h5py.File(path, "r+") as file:
+            file["features"][::3] = np.nan
     place = f"paths.stores={tmp_path}/stores"
     with pytest.raises(UserError, match=r"the features of video \w+ \(query .*\) hold numbers that are not finite"):
         evaluate(config(small, tmp_path / "run", f"checkpoint={trained}", place, command="evaluate"), [place])

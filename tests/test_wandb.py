@@ -140,7 +140,14 @@ def test_a_test_split_has_a_table_and_timelines_of_its_predictions(swept: Path, 
 def test_a_finished_run_keeps_its_files(swept: Path) -> None:
     ((_, run),) = recorded(swept / "0.001")
     predictions = {f"predictions/{split}.jsonl" for split in SPLITS}
-    files = {"config.yaml", "composed.yaml", "environment.json", "metrics.json", "metrics/version_0/metrics.csv"}
+    files = {
+        "config.yaml",
+        "composed.yaml",
+        "data.json",
+        "environment.json",
+        "metrics.json",
+        "metrics/version_0/metrics.csv",
+    }
     expected = files | predictions
     assert run.artifacts["run-folder"] == expected
 

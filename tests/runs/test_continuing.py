@@ -22,7 +22,7 @@ from src.commands.prepare import make_stores
 from src.commands.train import train
 from src.errors import UserError
 from src.runs.callbacks import WholeCheckpoints
-from src.runs.checkpoints import BEST, LAST
+from src.runs.checkpoints import BEST, LAST, PREVIOUS
 from tests.compose import compose
 from tests.runs.interrupted import at, contents, differences, stopped
 from tests.synthetic import write_small
@@ -279,8 +279,8 @@ def test_the_newest_run_may_have_the_state_before_the_newest_only(
     newest = runs / "2026-01-02_00-00-00"
     shutil.copytree(unbroken(), newest)
     (newest / "status.json").write_text('{"state": "running"}')
-    for name in (LAST, "metrics.json"):
-        (newest / name).unlink()
+    (newest / LAST).rename(newest / PREVIOUS)
+    (newest / "metrics.json").unlink()
     older = (runs / "2026-01-01_00-00-00" / "metrics.json").stat().st_mtime_ns
     train(compose(*small, "name=mine", f"paths.outputs={tmp_path}", "ckpt_path=last", "folder=new", config="train"))
     assert (newest / "metrics.json").read_bytes() == (unbroken() / "metrics.json").read_bytes()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from src.data.records import Moment
-from src.runs.provenance import LARGEST_PATCH, Code, annotations, code
+from src.runs.provenance import LARGEST_PATCH, Code, annotation_digests, code
 
 
 @pytest.fixture
@@ -61,5 +61,5 @@ def test_a_repository_that_is_not_this_projects_is_not_named(tmp_path: Path) -> 
 def test_annotations_have_a_digest_that_any_change_changes() -> None:
     moment = Moment("a/0", "a", "a person sits", ((0.0, 1.0),), 2.0)
     other = Moment("a/0", "a", "a person sits", ((0.0, 1.1),), 2.0)
-    same = annotations({"train": [moment], "val": [moment]})
-    assert same["train"] == same["val"] != annotations({"train": [other]})["train"]
+    same = annotation_digests({"train": [moment], "val": [moment]})
+    assert same["train"] == same["val"] != annotation_digests({"train": [other]})["train"]

@@ -138,7 +138,7 @@ def test_the_shards_of_a_narration_are_counted_and_named(tmp_path: Path, bad: li
         assert status == (1 if bad else 0), said
         assert f"{3 - len(bad)} of 3 jobs finished" in said
         for shard in range(3):
-            assert f"narrating n.{shard}-of-3: " in said
+            assert f"n.{shard}-of-3.jsonl: narratives of" in said
         for video in bad:
             assert f"1 of 1 videos failed, such as {video}: no captions of {video}" in said
         captions |= {video: {"1": "A door opens."} for video in bad}
