@@ -346,7 +346,9 @@ def test_a_damaged_row_of_a_video_is_named_and_nothing_is_answered(
         with h5py.File(path, "r+") as file:
             file["features"][::3] = np.nan
     place = f"paths.stores={tmp_path}/stores"
-    with pytest.raises(UserError, match=r"the features of video \w+ \(query .*\) hold numbers that are not finite"):
+    with pytest.raises(
+        UserError, match=r"features of (video \w+ \(query .*\) hold numbers that are|'\w+' is) not finite"
+    ):
         evaluate(config(small, tmp_path / "run", f"checkpoint={trained}", place, command="evaluate"), [place])
     assert not list((tmp_path / "run").rglob("*.jsonl"))
 
