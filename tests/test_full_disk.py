@@ -102,6 +102,7 @@ def test_a_store(tmp_path: Path, small: list[str]) -> None:
     assert not [name for name in files if name.startswith("stores/")]
 
 
+@pytest.mark.slow
 def test_an_index(tmp_path: Path) -> None:
     write_captions(tmp_path / "captions.json", {f"v{n}": [f"a red door {n} {k}" for k in range(40)] for n in range(40)})
     words = [f"'{word}'" for word in settings(tmp_path) if not word.startswith("paths.stores")]

@@ -81,6 +81,7 @@ def test_jobs_that_submitit_begins_at_once_share_the_threads(
         assert machine["threads"] == max(1, len(os.sched_getaffinity(0)) // 2)
 
 
+@pytest.mark.slow
 def test_slurm_gets_a_job_script_and_its_jobs_train(command: list[str], tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the extra `cluster` is not installed")
     programs = tmp_path / "bin"

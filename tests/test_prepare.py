@@ -202,6 +202,7 @@ def test_everything_is_made_of_a_folder_of_videos(tmp_path: Path, caplog: pytest
     assert {name.split(".")[0] for name in stores} == {"features", "narratives", "queries"}
 
 
+@pytest.mark.slow
 def test_published_features_are_computed_from_videos_once_their_weights_are_there(data: Path) -> None:
     paths = [f"paths.data={data}", f"paths.stores={data}/stores", f"paths.features={data}/none"]
     (data / "videos").mkdir()

@@ -18,6 +18,7 @@ from tests.synthetic import write_small
 PROJECT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_two_processes_count_every_query_once(tmp_path: Path) -> None:
     # 21 queries a split in batches of 4: the last batch is smaller, and the queries are odd in number.
     run = [*write_small(tmp_path, videos=7), "loader.eval_batch_size=4"]

@@ -207,6 +207,7 @@ else:
     assert file.read_text() == "what was there"
 
 
+@pytest.mark.slow
 def test_an_attempt_that_failed_leaves_no_folder_and_a_name_says_what_was_swapped(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "src.train", "+experiment=charades_cd_i3d", "merger=add", "paragraph=none"]
     places = [f"paths.{name}={tmp_path}/{name}" for name in ("data", "features", "stores", "outputs")]

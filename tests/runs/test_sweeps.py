@@ -105,6 +105,7 @@ def test_the_name_of_a_long_value_is_cut_and_unique(small: list[str], tmp_path: 
     assert len(first) == len(second) == 200
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_asked_to_end_begins_no_other_job_and_goes_on_later(small: list[str], tmp_path: Path) -> None:
     run = [*small, "+experiment=charades_cd_i3d", "seed=0,1"]
     here, there = (f"hydra.sweep.dir={tmp_path}/{name}" for name in ("here", "there"))

@@ -140,6 +140,7 @@ def test_even_sampling_does_not_ask_for_the_rate(tmp_path: Path) -> None:
     assert (extractor.chosen(0)[0], extractor.chosen(0)[-1]) == (0, 59)
 
 
+@pytest.mark.slow
 def test_i3d_gives_two_vectors_of_24_frames_wherever_they_stand_in_a_batch(tmp_path: Path) -> None:
     path = tmp_path / "rgb_charades.pt"
     torch.save(published(lambda: I3D(157)), path)
