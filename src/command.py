@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,8 @@ def run(main: Callable[[], object], about: str, name: str | None = None) -> None
     except Exception as error:
         if (sweeps := sys.modules.get("src.runs.sweeps")) is not None and sweeps.is_listed(error):
             sys.exit(1)
+        if str(error).startswith("Config group override must be"):
+            _exit(UserError(f"{_numbered(sys.argv[1:])}: a choice of conf/ goes by its name; help=GROUP lists them"))
         if not isinstance(error, OSError):
             raise
         # Hydra's own files are written before the task begins.
@@ -141,6 +144,15 @@ def run(main: Callable[[], object], about: str, name: str | None = None) -> None
         _exit(
             UserError(f"{error.filename or 'the run folder'} cannot be written ({why}): make room, then run it again")
         )
+
+
+def _numbered(arguments: list[str]) -> str:
+    """The argument that gives a group of conf/ something that Hydra reads as a number or a truth value."""
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if (CONF / key.lstrip("+")).is_dir() and not re.match(r"(?!(true|false)$)[a-z]", value, re.IGNORECASE):
+            return argument
+    return " ".join(arguments)
 
 
 def _told(what: str, name: str) -> None:

@@ -123,7 +123,7 @@ def test_hydras_own_files_of_other_commands(tmp_path: Path, command: str) -> Non
 
 @pytest.mark.slow
 def test_a_playroom(tmp_path: Path) -> None:
-    code, said, files = run(tmp_path, 100, "playroom", f"folder={tmp_path}/disk/made", "size=12", "workers=1")
+    code, said, files = run(tmp_path, 100, "playroom", f"folder={tmp_path}/disk/made", "size=small", "workers=1")
     assert "/disk/made cannot be written" in require_one_line(tmp_path, code, said, files)
     assert not [name for name in files if "made" in name]
 

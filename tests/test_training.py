@@ -432,6 +432,7 @@ def command(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     ("arguments", "expected"),
     [
         (["merger=nothing"], "merger/nothing"),
+        (["merger=3"], "merger=3: a choice of conf/ goes by its name"),
         (["merger.size=3"], "size"),
         (["+experiment=anet_i3d"], "no annotation file"),
     ],
