@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
@@ -192,22 +193,8 @@ def test_a_sweep_side_by_side_that_is_stopped_leaves_no_process_behind(
     small: list[str], tmp_path: Path, how: signal.Signals
 ) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra `cluster` is not installed")
-    arguments = [*small, "+experiment=charades_cd_i3d", "trainer.max_epochs=10000", f"hydra.sweep.dir={tmp_path}/s"]
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "src.train",
-            "-m",
-            *arguments,
-            "seed=0,1",
-            "hydra/launcher=joblib",
-            "+hydra.launcher.n_jobs=2",
-        ],
-        cwd=PROJECT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+    process = side_by_side(
+        small, tmp_path / "s", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     places = [tmp_path / "s" / f"seed={seed}" for seed in (0, 1)]
     while not all((place / LAST).exists() for place in places):
@@ -228,23 +215,7 @@ def test_a_sweep_side_by_side_that_is_stopped_leaves_no_process_behind(
 @pytest.mark.slow
 def test_a_launcher_whose_worker_was_killed_lists_the_jobs(small: list[str], tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra `cluster` is not installed")
-    arguments = [*small, "+experiment=charades_cd_i3d", "trainer.max_epochs=10000", f"hydra.sweep.dir={tmp_path}/s"]
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "src.train",
-            "-m",
-            *arguments,
-            "seed=0,1",
-            "hydra/launcher=joblib",
-            "+hydra.launcher.n_jobs=2",
-        ],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = side_by_side(small, tmp_path / "s", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     place = tmp_path / "s" / "seed=0"
     while not (place / LAST).exists():
         assert process.poll() is None
@@ -256,6 +227,14 @@ def test_a_launcher_whose_worker_was_killed_lists_the_jobs(small: list[str], tmp
     assert "unfinished: seed=0: it was killed" in said
     assert "0 of 2 jobs finished" in said
     assert "Traceback" not in said
+
+
+def side_by_side(small: list[str], folder: Path, **output: Any) -> subprocess.Popen[Any]:
+    """Two long jobs by joblib, as their command is started."""
+    settings = ["+experiment=charades_cd_i3d", "trainer.max_epochs=10000", f"hydra.sweep.dir={folder}", "seed=0,1"]
+    launcher = ["hydra/launcher=joblib", "+hydra.launcher.n_jobs=2"]
+    command = [sys.executable, "-m", "src.train", "-m", *small, *settings, *launcher]
+    return subprocess.Popen(command, cwd=PROJECT, **output)
 
 
 def writer_of(folder: Path) -> int:
