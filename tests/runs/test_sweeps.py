@@ -168,7 +168,7 @@ def test_a_killed_job_beside_others_is_listed_and_the_others_run(small: list[str
             *arguments,
             "seed=0,1,2",
             "hydra/launcher=joblib",
-            "+hydra.launcher.n_jobs=2",
+            "hydra.launcher.n_jobs=2",
         ],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
@@ -232,7 +232,7 @@ def test_a_launcher_whose_worker_was_killed_lists_the_jobs(small: list[str], tmp
 def side_by_side(small: list[str], folder: Path, **output: Any) -> subprocess.Popen[Any]:
     """Two long jobs by joblib, as their command is started."""
     settings = ["+experiment=charades_cd_i3d", "trainer.max_epochs=10000", f"hydra.sweep.dir={folder}", "seed=0,1"]
-    launcher = ["hydra/launcher=joblib", "+hydra.launcher.n_jobs=2"]
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     command = [sys.executable, "-m", "src.train", "-m", *small, *settings, *launcher]
     return subprocess.Popen(command, cwd=PROJECT, **output)
 
