@@ -301,6 +301,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     "torch.optim.Adam": {"lr": POSITIVE, "weight_decay": WEIGHT},
     "torch.optim.AdamW": {"lr": POSITIVE, "weight_decay": WEIGHT},
     "torch.optim.lr_scheduler.ConstantLR": {"factor": SHARE},
+    "src.models.schedules.Steps": {"warmup": SHARE, "milestones": list_of(SHARE, least=0), "factor": SHARE},
     "torch.optim.lr_scheduler.LinearLR": {
         "start_factor": Kind("a number above 0, at most 1", Annotated[float, Field(gt=0, le=1)]),
         "end_factor": SHARE,
@@ -343,6 +344,18 @@ PARTS: dict[str, dict[str, Kind]] = {
         **dict.fromkeys(("span", "giou", "label", "background", "saliency"), WEIGHT),
         "margin": WEIGHT,
     },
+    "src.models.points.univtg.UniVTGSettings": {
+        **dict.fromkeys(("hidden", "feed_forward"), SIZE),
+        "heads": COUNT,
+        "layers": LAYERS,
+        **dict.fromkeys(("depth_dropout", "input_dropout"), RATE),
+        "streams": or_null(list_of(SIZE)),
+        "clip_time": one_of("published", "middle"),
+        "most_overlap": SHARE,
+    },
+    "src.models.points.univtg.Weights": dict.fromkeys(
+        ("span", "giou", "foreground", "background", "within", "between"), WEIGHT
+    ),
     "src.models.mergers.ConcatMLP": {"dropout": RATE},
     "src.models.mergers.CrossAttention": {"heads": COUNT, "dropout": RATE},
     "src.models.mergers.Add": {},

@@ -12,11 +12,16 @@ from src.commands.prepare import make_stores
 from src.commands.train import train
 from src.data.splits import load_split
 from src.reporting.page import write_report
-from tests.compose import compose
+from tests.compose import CONF, compose
 from tests.runs.test_predictions import require_official
 from tests.synthetic import write_qvhighlights
 
 SMALL = ["predictor.network.hidden=16", "predictor.network.heads=2", "predictor.network.feed_forward=16"]
+NETWORKS = sorted(
+    file.stem
+    for file in (CONF / "experiment").glob("qvhighlights_*.yaml")
+    if not file.stem.startswith(("qvhighlights_narratives", "qvhighlights_segments"))
+)
 
 
 def test_a_baseline_answers_what_it_cannot_be_scored_on(tmp_path: Path) -> None:
@@ -40,6 +45,19 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     overrides = ["+experiment=qvhighlights_qd_detr", *write_qvhighlights(tmp_path_factory.mktemp("small")), *SMALL]
     make_stores(compose(*overrides, config="prepare"))
     return overrides
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", NETWORKS)
+def test_every_network_learns_from_the_official_split(small: list[str], experiment: str, tmp_path: Path) -> None:
+    given = [f"+experiment={experiment}", *small[1:], "trainer.max_epochs=1", f"folder={tmp_path}"]
+    cfg = compose(*given, config="train")
+    train(cfg)
+    assert "test/val/mAP" in json.loads((tmp_path / "metrics.json").read_text())
+    for split in ("val", "test"):
+        file = tmp_path / "submission" / f"hl_{split}_submission.jsonl"
+        records = require_official(file, load_split(cfg.data, split).moments)
+        assert all("pred_saliency_scores" in record for record in records)
 
 
 @pytest.fixture(scope="module")

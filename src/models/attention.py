@@ -40,6 +40,18 @@ def attend(
     return attended.transpose(1, 2).flatten(2)
 
 
+class WeightedPool(nn.Linear):
+    """A sequence as one vector: the mean of its elements x, weighted by softmax(w·x)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, 1, bias=False)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        """x (B, N, d), of which mask (B, N) is valid, to (B, d)."""
+        weight = super().forward(x).masked_fill(~mask[..., None], -torch.inf).softmax(dim=1)
+        return (weight * x).sum(dim=1)
+
+
 class Attention(nn.Module):
     """Multi-head attention with projected inputs and no projection of its output."""
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from src.errors import UserError
 from src.models.detr import published as detr
+from src.models.points import published as points
 from src.models.published import Published, Release, read_weights
 
-RELEASES: tuple[Release, ...] = (detr.RELEASE,)
+RELEASES: tuple[Release, ...] = (detr.RELEASE, points.UNIVTG)
 
 
 def read_published(path: Path) -> Published:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from src.models.proposals.segments import Segments
+from src.models.suppression import best_windows
 from src.moments import iou
 
 Choice = Literal["probability", "expected_iou"]
@@ -35,14 +36,8 @@ def best_segments(
     edges = _half_open(segments)
     if choice == "expected_iou":
         scores = expected_iou(scores, edges)
-    spans, values = [], []
-    for _ in range(top):
-        value, index = scores.max(dim=1, keepdim=True)
-        spans.append(segments.span[index])
-        values.append(value)
-        overlap = iou(edges, edges[index])
-        scores = scores.masked_fill(overlap > most_overlap, -torch.inf).scatter(1, index, -torch.inf)
-    return torch.cat(spans, dim=1), torch.cat(values, dim=1)
+    index, values = best_windows(edges.expand(len(scores), -1, -1), scores, top, most_overlap)
+    return segments.span[index], values
 
 
 def best_spans(

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from src.models.attention import WeightedPool
 from src.models.dropout import Dropout
 
 
@@ -52,7 +53,7 @@ class Fusion(nn.Module):
         super().__init__()
         self.similarity = similarity
         self.mix = nn.Linear(4 * dim, dim)
-        self.pool = nn.Linear(dim, 1, bias=False)
+        self.pool = WeightedPool(dim)
         self.output = nn.Linear(2 * dim, dim)
 
     def forward(self, x: Tensor, x_mask: Tensor, y: Tensor, y_mask: Tensor) -> Tensor:
@@ -63,6 +64,5 @@ class Fusion(nn.Module):
         x_to_y = over_words @ y
         y_to_x = over_words @ (over_elements.mT @ x)
         mixed = self.mix(torch.cat((x, x_to_y, x * x_to_y, x * y_to_x), dim=-1))
-        weight = self.pool(y).masked_fill(~y_mask[..., None], -torch.inf).softmax(dim=1)
-        sentence = (weight * y).sum(dim=1, keepdim=True)
+        sentence = self.pool(y, y_mask)[:, None]
         return self.output(torch.cat((mixed, sentence.expand_as(mixed)), dim=-1)).relu()
