@@ -179,7 +179,7 @@ def convert_checkpoint(cfg: DictConfig) -> Path:
     target = parts.places.converted / f"{source.stem}.ckpt"
     write_network(target, network, configuration(cfg))
     count = sum(weight.numel() for weight in network.state_dict().values())
-    _log.info("%s: %s, %d weights", target, published.predictor, count)
+    _log.info("%s: %s, %d weights", target, published.kind.predictor, count)
     return target
 
 
@@ -200,7 +200,7 @@ def ship_network(cfg: DictConfig) -> Path:
 
 def _overrides(published: Published, cfg: DictConfig) -> list[str]:
     """The command line's words that would bring the config nearer to the published network; none if it is that."""
-    groups = {"predictor": published.predictor, "merger": "none", "paragraph": "none", "match": "none"}
+    groups = {"predictor": published.kind.predictor, "merger": "none", "paragraph": "none", "match": "none"}
     if others := [f"{group}={name}" for group, name in groups.items() if cfg[group].name != name]:
         return others
     values = {f"predictor.network.{name}": size for name, size in published.sizes.items()}

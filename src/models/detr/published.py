@@ -1,10 +1,11 @@
-"""Checkpoints of the published QD-DETR and Moment-DETR, under the names of `src.models.network.Network`."""
+"""Checkpoints of the published DETRs, under the names of `src.models.network.Network`."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from src.errors import UserError, reason
 
-# Applied in order, each wherever it matches.
+Weights = Mapping[str, Tensor]
+
+# Applied in order, each wherever it matches, after those of a network itself.
 RENAMES: tuple[tuple[str, str], ...] = (
     (r"^transformer\.", ""),
     (r"^t2v_encoder\.layers\.", "text_to_video."),
@@ -22,9 +25,9 @@ RENAMES: tuple[tuple[str, str], ...] = (
     (r"\.linear1\.", ".feed_forward.0."),
     (r"\.activation\.", ".feed_forward.1."),
     (r"\.linear2\.", ".feed_forward.3."),
-    (r"^(text_to_video|encoder)(\.\d+)\.self_attn\.", r"\1\2.attention."),
-    (r"^(text_to_video|encoder)(\.\d+)\.norm1\.", r"\1\2.attention_norm."),
-    (r"^(text_to_video|encoder)(\.\d+)\.norm2\.", r"\1\2.feed_forward_norm."),
+    (r"^(?!decoder)(\w+\.\d+)\.self_attn\.", r"\1.attention."),
+    (r"^(?!decoder)(\w+\.\d+)\.norm1\.", r"\1.attention_norm."),
+    (r"^(?!decoder)(\w+\.\d+)\.norm2\.", r"\1.feed_forward_norm."),
     (r"^(decoder\.layers\.\d+)\.norm1\.", r"\1.self_norm."),
     (r"^(decoder\.layers\.\d+)\.norm2\.", r"\1.cross_norm."),
     (r"^(decoder\.layers\.\d+)\.norm3\.", r"\1.feed_forward_norm."),
@@ -45,9 +48,9 @@ RENAMES: tuple[tuple[str, str], ...] = (
     (r"^decoder\.ref_anchor_head\.", "decoder.reference_width."),
     (r"^decoder\.bbox_embed\.", "decoder.move."),
     (r"^span_embed\.", "span."),
-    (r"^(span|decoder\.(?:position|code_scale|reference_width|move))\.layers\.0\.", r"\1.0."),
-    (r"^(span|decoder\.(?:position|code_scale|reference_width|move))\.layers\.1\.", r"\1.2."),
-    (r"^(span|decoder\.(?:position|code_scale|reference_width|move))\.layers\.2\.", r"\1.4."),
+    (r"^(?!decoder\.layers)(.+)\.layers\.0\.(weight|bias)$", r"\1.0.\2"),
+    (r"^(?!decoder\.layers)(.+)\.layers\.1\.(weight|bias)$", r"\1.2.\2"),
+    (r"^(?!decoder\.layers)(.+)\.layers\.2\.(weight|bias)$", r"\1.4.\2"),
     (r"^query_embed\.weight$", "queries"),
     (r"^class_embed\.", "label."),
     (r"^saliency_proj\.", "saliency."),
@@ -67,11 +70,78 @@ RENAMES: tuple[tuple[str, str], ...] = (
 UNUSED = ("txt_position_embed.", "contrastive_align_projection_")
 
 
-def rename(name: str) -> str:
-    """Our name of a published parameter."""
-    for pattern, replacement in RENAMES:
-        name = re.sub(pattern, replacement, name)
-    return name if name.startswith("embed_") else f"predictor.{name}"
+def size(name: str, axis: int) -> Callable[[Weights], int]:
+    """The size of a published parameter along an axis."""
+    return lambda weights: weights[name].shape[axis]
+
+
+def count(stack: str) -> Callable[[Weights], int]:
+    """The number of layers of a published stack."""
+    return lambda weights: len({name.split(".")[stack.count(".") + 2] for name in weights if name.startswith(f"{stack}.")})
+
+
+SIZES: dict[str, Callable[[Weights], int]] = {
+    "hidden": size("class_embed.weight", 1),
+    "queries": size("query_embed.weight", 0),
+    "feed_forward": size("transformer.encoder.layers.0.linear1.weight", 0),
+    "layers": count("transformer.encoder"),
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A network that was published.
+
+    Attributes:
+        predictor: the name of its config.
+        mark: a parameter that none of those after it has.
+        renames: as `RENAMES`, and before them.
+        unused: how the names of parameters begin that take part in nothing.
+        sizes: what it has beside `SIZES`, or elsewhere, by the names of the predictor's settings.
+    """
+
+    predictor: str
+    mark: str
+    renames: tuple[tuple[str, str], ...] = ()
+    unused: tuple[str, ...] = ()
+    sizes: dict[str, Callable[[Weights], int]] = field(default_factory=dict)
+
+    def rename(self, name: str) -> str | None:
+        """Our name of a published parameter; None where it takes part in nothing."""
+        if name.startswith((*UNUSED, *self.unused)):
+            return None
+        for pattern, replacement in (*self.renames, *RENAMES):
+            name = re.sub(pattern, replacement, name)
+        return name if name.startswith("embed_") else f"predictor.{name}"
+
+
+KINDS = (
+    Kind(
+        "cg_detr",
+        mark="dummy_rep_token",
+        renames=(
+            (r"^token_type_embeddings\.weight$", "stream_types"),
+            (r"^global_rep_token$", "prompts"),
+            (r"^dummy_rep_token$", "dummies"),
+            (r"^dummy_rep_pos$", "dummy_position"),
+            (r"^(sent|moment)_rep_token$", r"\1_token"),
+            (r"^(sent|moment)_rep_pos$", r"\1_position"),
+            (r"^sent_", "sentence_"),
+            (r"^txtproj_encoder\.layers\.", "dummy_encoder."),
+            (r"^scls_encoder\.layers\.", "sentence_encoder."),
+            (r"^transformer\.mcls_encoder\.layers\.", "moment_encoder."),
+        ),
+        unused=("txt_proj_linear.",),
+        sizes={
+            "cross_layers": count("transformer.t2v_encoder"),
+            "dummies": size("dummy_rep_token", 0),
+            "prompts": size("global_rep_token", 0),
+        },
+    ),
+    Kind("qd_detr", mark="global_rep_token"),
+    Kind("moment_detr", mark="class_embed.weight"),
+)
+"""The first whose mark a checkpoint has is its network."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +149,14 @@ class Published:
     """A published network.
 
     Attributes:
-        predictor: the name of its config, `qd_detr` or `moment_detr`.
+        kind: which it is.
         sizes: The sizes of its layers, by the names of the predictor's settings.
         video_dim, text_dim: The sizes of the features it reads; the clip's start and end, which it is given beside, are
             not counted.
         weights: by our names, float32.
     """
 
-    predictor: str
+    kind: Kind
     sizes: dict[str, int]
     video_dim: int
     text_dim: int
@@ -94,7 +164,7 @@ class Published:
 
 
 def read_published(path: Path) -> Published:
-    """Read a checkpoint of the published QD-DETR or Moment-DETR without running code from it.
+    """Read a checkpoint of a published DETR without running code from it.
 
     Args:
         path: .ckpt, .pt, .pth (the state dict, or a dictionary that holds it as `model` or `state_dict`), .safetensors
@@ -104,28 +174,29 @@ def read_published(path: Path) -> Published:
         UserError: there is no such file, it cannot be read safely, or it is of another network.
     """
     weights = _read(path)
-    expected = (
-        "class_embed.weight",
-        "query_embed.weight",
-        "input_vid_proj.0.net.1.weight",
-        "input_txt_proj.0.net.1.weight",
-    )
+    expected = ("class_embed.weight", "input_vid_proj.0.net.1.weight", "input_txt_proj.0.net.1.weight")
     missing = [name for name in expected if name not in weights]
     if missing:
-        raise UserError(f"{path} is no checkpoint of QD-DETR or Moment-DETR: it has no {missing[0]}")
-    layers = {match[1] for name in weights if (match := re.match(r"transformer\.encoder\.layers\.(\d+)\.", name))}
+        raise UserError(f"{path} is no checkpoint of a DETR that is known here: it has no {missing[0]}")
+    kind = next(kind for kind in KINDS if kind.mark in weights)
+    try:
+        sizes = {name: measure(weights) for name, measure in {**SIZES, **kind.sizes}.items()}
+    except KeyError as error:
+        raise UserError(f"{path} is no checkpoint of {kind.predictor}: it has no {error.args[0]}") from error
     return Published(
-        predictor="qd_detr" if "global_rep_token" in weights else "moment_detr",
-        sizes={
-            "hidden": weights["class_embed.weight"].shape[1],
-            "queries": weights["query_embed.weight"].shape[0],
-            "feed_forward": weights["transformer.encoder.layers.0.linear1.weight"].shape[0],
-            "layers": len(layers),
-        },
+        kind=kind,
+        sizes=sizes,
         video_dim=weights["input_vid_proj.0.net.1.weight"].shape[1] - 2,
         text_dim=weights["input_txt_proj.0.net.1.weight"].shape[1],
-        weights={rename(name): weight.float() for name, weight in weights.items() if not name.startswith(UNUSED)},
+        weights={ours: _shaped(ours, weight) for name, weight in weights.items() if (ours := kind.rename(name))},
     )
+
+
+def _shaped(name: str, weight: Tensor) -> Tensor:
+    """A published weight in the shape of ours."""
+    if name == "predictor.global_position":
+        return weight.float().flatten()
+    return weight.float()
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -40,14 +40,14 @@ def write(path: Path, weights: dict[str, Tensor]) -> None:
 def test_each_format_gives_the_same_network(weights: dict[str, Tensor], kind: str, suffix: str, tmp_path: Path) -> None:
     write(tmp_path / f"best{suffix}", weights)
     published = read_published(tmp_path / f"best{suffix}")
-    assert published.predictor == kind
+    assert published.kind.predictor == kind
     assert published.sizes["feed_forward"] == 128
     assert (published.video_dim, published.text_dim) == (46, 32)
     predictor = build(kind, **published.sizes)
     network = Network(predictor, VideoOnly(predictor.hidden), None, None, published.video_dim, published.text_dim)
     missing, unexpected = network.load_state_dict(published.weights, strict=False)
     assert (missing, unexpected) == (["unknown_word"], [])
-    torch.testing.assert_close(network.predictor.queries.data, weights["query_embed.weight"].float())
+    torch.testing.assert_close(network.predictor.label.weight.data, weights["class_embed.weight"].float())
 
 
 class Harm:
@@ -73,7 +73,7 @@ def test_other_files_are_named(tmp_path: Path) -> None:
     torch.save({"linear.weight": torch.zeros(2, 2)}, tmp_path / "other.pt")
     (tmp_path / "noise.ckpt").write_bytes(b"noise")
     for name, message in (
-        ("other.pt", "no checkpoint of QD-DETR or Moment-DETR: it has no class_embed.weight"),
+        ("other.pt", "no checkpoint of a DETR that is known here: it has no class_embed.weight"),
         ("noise.ckpt", "noise.ckpt cannot be read"),
         ("none.ckpt", "no checkpoint at .*none.ckpt"),
     ):
