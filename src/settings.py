@@ -343,8 +343,7 @@ PARTS: dict[str, dict[str, Kind]] = {
         **dict.fromkeys(("dummies", "prompts", "top_prompts"), SIZE),
     },
     "src.models.detr.detr.Weights": _DETR_WEIGHTS,
-    "src.models.detr.cg_detr.CGDETRWeights": _DETR_WEIGHTS
-    | dict.fromkeys(("align", "distill", "orthogonal"), WEIGHT),
+    "src.models.detr.cg_detr.CGDETRWeights": _DETR_WEIGHTS | dict.fromkeys(("align", "distill", "orthogonal"), WEIGHT),
     "src.models.mergers.ConcatMLP": {"dropout": RATE},
     "src.models.mergers.CrossAttention": {"heads": COUNT, "dropout": RATE},
     "src.models.mergers.Add": {},

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from src.build import Parts
 from src.commands.prepare import convert_checkpoint
 from src.errors import UserError
-from src.models.detr.published import read_published
+from src.models.releases import read_published
 from src.runs.checkpoints import load_network, read_checkpoint
 from tests.compose import compose
 from tests.models.detr.golden import load
@@ -24,7 +24,7 @@ KINDS = ["qd_detr", "cg_detr"]
 def sizes(shared: Path, kind: str) -> list[str]:
     published = read_published(shared / "parity" / f"{kind}.npz")
     of_features = [f"features.dim={published.video_dim}", f"text.dim={published.text_dim}"]
-    return [*(f"predictor.network.{name}={size}" for name, size in published.sizes.items()), *of_features]
+    return [*(f"predictor.network.{name}={size}" for name, size in published.settings.items()), *of_features]
 
 
 def config(kind: str, shared: Path, outputs: Path, *overrides: str):  # type: ignore[no-untyped-def]
@@ -45,7 +45,9 @@ def test_the_converted_checkpoint_is_the_published_network(kind: str, shared: Pa
     golden.network.load_state_dict(network.state_dict())
     golden.network.eval()
     layers = range(golden.predictor.settings.layers)
-    spans = [f"output/pred_spans{suffix}" for suffix in ("", f"_{max(layers)}") if f"output/pred_spans{suffix}" in golden]
+    spans = [
+        f"output/pred_spans{suffix}" for suffix in ("", f"_{max(layers)}") if f"output/pred_spans{suffix}" in golden
+    ]
     torch.testing.assert_close(golden.run().spans[-1], golden[spans[0]].float(), atol=1e-4, rtol=0.0)
 
 

@@ -1,21 +1,15 @@
-"""Checkpoints of the published DETRs, under the names of `src.models.network.Network`."""
+"""Checkpoints of the published DETRs."""
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import numpy as np
-import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from src.errors import UserError, reason
-
-Weights = Mapping[str, Tensor]
+from src.models import published
+from src.models.published import Published, Release, Weights
 
 # Applied in order, each wherever it matches, after those of a network itself.
 RENAMES: tuple[tuple[str, str], ...] = (
@@ -77,7 +71,7 @@ def size(name: str, axis: int) -> Callable[[Weights], int]:
 
 def count(stack: str) -> Callable[[Weights], int]:
     """The number of layers of a published stack."""
-    return lambda weights: len({name.split(".")[stack.count(".") + 2] for name in weights if name.startswith(f"{stack}.")})
+    return lambda weights: published.count(weights, rf"{re.escape(stack)}\.layers\.(\d+)\.")
 
 
 SIZES: dict[str, Callable[[Weights], int]] = {
@@ -90,10 +84,11 @@ SIZES: dict[str, Callable[[Weights], int]] = {
 
 @dataclass(frozen=True)
 class Kind:
-    """A network that was published.
+    """A DETR that was published.
 
     Attributes:
         predictor: the name of its config.
+        network: its name in its paper.
         mark: a parameter that none of those after it has.
         renames: as `RENAMES`, and before them.
         unused: how the names of parameters begin that take part in nothing.
@@ -101,6 +96,7 @@ class Kind:
     """
 
     predictor: str
+    network: str
     mark: str
     renames: tuple[tuple[str, str], ...] = ()
     unused: tuple[str, ...] = ()
@@ -110,14 +106,33 @@ class Kind:
         """Our name of a published parameter; None where it takes part in nothing."""
         if name.startswith((*UNUSED, *self.unused)):
             return None
-        for pattern, replacement in (*self.renames, *RENAMES):
-            name = re.sub(pattern, replacement, name)
+        name = published.rename(name, (*self.renames, *RENAMES))
         return name if name.startswith("embed_") else f"predictor.{name}"
+
+    def read(self, weights: Weights) -> Published:
+        """The network of a published state dict."""
+        return Published(
+            predictor=self.predictor,
+            settings={name: measure(weights) for name, measure in {**SIZES, **self.sizes}.items()},
+            video_dim=weights[_VIDEO].shape[1] - 2,
+            text_dim=weights[_WORDS].shape[1],
+            weights={ours: _shaped(ours, weight) for name, weight in weights.items() if (ours := self.rename(name))},
+        )
+
+
+_VIDEO, _WORDS = "input_vid_proj.0.net.1.weight", "input_txt_proj.0.net.1.weight"
+
+
+def _shaped(name: str, weight: Tensor) -> Tensor:
+    """A published weight in the shape of ours."""
+    weight = weight.float()
+    return weight.flatten() if name == "predictor.global_position" else weight
 
 
 KINDS = (
     Kind(
         "cg_detr",
+        "CG-DETR",
         mark="dummy_rep_token",
         renames=(
             (r"^token_type_embeddings\.weight$", "stream_types"),
@@ -138,83 +153,9 @@ KINDS = (
             "prompts": size("global_rep_token", 0),
         },
     ),
-    Kind("qd_detr", mark="global_rep_token"),
-    Kind("moment_detr", mark="class_embed.weight"),
+    Kind("qd_detr", "QD-DETR", mark="global_rep_token"),
+    Kind("moment_detr", "Moment-DETR", mark="query_embed.weight"),
 )
 """The first whose mark a checkpoint has is its network."""
 
-
-@dataclass(frozen=True)
-class Published:
-    """A published network.
-
-    Attributes:
-        kind: which it is.
-        sizes: The sizes of its layers, by the names of the predictor's settings.
-        video_dim, text_dim: The sizes of the features it reads; the clip's start and end, which it is given beside, are
-            not counted.
-        weights: by our names, float32.
-    """
-
-    kind: Kind
-    sizes: dict[str, int]
-    video_dim: int
-    text_dim: int
-    weights: dict[str, Tensor]
-
-
-def read_published(path: Path) -> Published:
-    """Read a checkpoint of a published DETR without running code from it.
-
-    Args:
-        path: .ckpt, .pt, .pth (the state dict, or a dictionary that holds it as `model` or `state_dict`), .safetensors
-            or .npz.
-
-    Raises:
-        UserError: there is no such file, it cannot be read safely, or it is of another network.
-    """
-    weights = _read(path)
-    expected = ("class_embed.weight", "input_vid_proj.0.net.1.weight", "input_txt_proj.0.net.1.weight")
-    missing = [name for name in expected if name not in weights]
-    if missing:
-        raise UserError(f"{path} is no checkpoint of a DETR that is known here: it has no {missing[0]}")
-    kind = next(kind for kind in KINDS if kind.mark in weights)
-    try:
-        sizes = {name: measure(weights) for name, measure in {**SIZES, **kind.sizes}.items()}
-    except KeyError as error:
-        raise UserError(f"{path} is no checkpoint of {kind.predictor}: it has no {error.args[0]}") from error
-    return Published(
-        kind=kind,
-        sizes=sizes,
-        video_dim=weights["input_vid_proj.0.net.1.weight"].shape[1] - 2,
-        text_dim=weights["input_txt_proj.0.net.1.weight"].shape[1],
-        weights={ours: _shaped(ours, weight) for name, weight in weights.items() if (ours := kind.rename(name))},
-    )
-
-
-def _shaped(name: str, weight: Tensor) -> Tensor:
-    """A published weight in the shape of ours."""
-    if name == "predictor.global_position":
-        return weight.float().flatten()
-    return weight.float()
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}: give convert_checkpoint the file that the authors published")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                names = [name for name in file.files if name.startswith("weight/")]
-                return {name.removeprefix("weight/"): torch.from_numpy(file[name]) for name in names or file.files}
-        # The authors' checkpoints carry their command line; its class only holds values.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-        saved = saved.get("model", saved.get("state_dict", saved))
-        return {name: value for name, value in saved.items() if isinstance(value, Tensor)}
-    except Exception as error:
-        raise UserError(
-            f"{path} cannot be read without running code from it, or is damaged ({reason(error)})"
-        ) from error
+RELEASES = [Release(kind.network, (kind.mark, "class_embed.weight", _VIDEO, _WORDS), kind.read) for kind in KINDS]

@@ -17,13 +17,12 @@ from torch.testing import assert_close
 
 from src.data.batch import Inputs
 from src.models.detr.detr import DETR, Prediction, Target
-from src.models.detr.published import Kind, read_published
+from src.models.detr.published import KINDS, Kind
 from src.models.mergers import VideoOnly
 from src.models.network import Network
 from src.models.predictor import Streams
+from src.models.releases import read_published
 from tests.compose import compose
-
-KINDS = ("qd_detr", "moment_detr", "cg_detr")
 
 
 def build(kind: str, hidden: int, **changes: Any) -> DETR:
@@ -212,8 +211,8 @@ def load(place: Path, **changes: object) -> Golden:
         numbers = {name: torch.from_numpy(file[name]) for name in file.files}
     published = read_published(place)
     heads = int(numbers["input/heads"]) if "input/heads" in numbers else 8
-    predictor = build(published.kind.predictor, **{**published.sizes, "heads": heads, **changes})
+    predictor = build(published.predictor, **{**published.settings, "heads": heads, **changes})
     network = Network(predictor, VideoOnly(predictor.hidden), None, None, published.video_dim, published.text_dim)
     missing, unexpected = network.load_state_dict(published.weights, strict=False)
     assert (missing, unexpected) == (["unknown_word"], [])
-    return Golden(numbers, published.kind, network)
+    return Golden(numbers, next(kind for kind in KINDS if kind.predictor == published.predictor), network)

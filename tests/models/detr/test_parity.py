@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from torch.testing import assert_close
 
 from tests.models.detr.golden import Golden, load
