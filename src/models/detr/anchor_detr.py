@@ -70,7 +70,7 @@ class AnchorDETR(DETR):
 
 
 class TokenDETR(AnchorDETR):
-    """Clips are encoded beside a token that stands for the whole. Salient is a clip that agrees with what it becomes."""
+    """Clips are encoded beside a token that stands for the whole; those that agree with it in the end are salient."""
 
     def __init__(
         self,

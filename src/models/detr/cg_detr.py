@@ -85,7 +85,7 @@ class AdaptiveAttention(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """query (B, L, d) over key and value (B, D + Q, d), the dummies' values zero, of which mask (B, D + Q) is valid.
+        """query (B, L, d) over key and value (B, D + Q, d), of which mask (B, D + Q) is valid; dummies have no value.
 
         Returns:
             (B, L, d); the weights (B, L, D + Q), averaged over the heads.

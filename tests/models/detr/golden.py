@@ -162,7 +162,7 @@ class Golden:
 
     @property
     def counted_pairs(self) -> Tensor:
-        """What a pair of one clip twice adds to the released margin loss, a constant, and to this project's does not."""
+        """What pairs of one clip twice add to the released margin loss, a constant that this project's leaves out."""
         twice = self["input/saliency_positive"] == self["input/saliency_negative"]
         return 2 * self.predictor.weights.margin * twice.float().mean()
 

@@ -1,4 +1,4 @@
-"""QD-DETR's and Moment-DETR's numbers through this project's own modules; and for every network, alone and in batches."""
+"""QD-DETR's and Moment-DETR's published numbers through this project's own modules."""
 
 from __future__ import annotations
 
