@@ -230,6 +230,7 @@ _DETR: dict[str, Kind] = {
     "streams": or_null(list_of(SIZE)),
     "max_windows": or_null(COUNT),
 }
+_DETR_WEIGHTS = dict.fromkeys(("span", "giou", "label", "background", "saliency", "margin"), WEIGHT)
 _OF_MODEL = {"name": NAME, "interval": POSITIVE, "model": PLACE, "prompt": or_null(TEXT)}
 _ASKED = {"name": NAME, "prompt": TEXT, "answers": PLACE, "retry_failed": FLAG}
 _CAPTIONED = {"root": PLACE, "files": NAMES, "duration_key": NAME}
@@ -340,9 +341,10 @@ PARTS: dict[str, dict[str, Kind]] = {
     },
     "src.models.detr.qd_detr.QDDETRSettings": _DETR,
     "src.models.detr.moment_detr.MomentDETRSettings": _DETR,
-    "src.models.detr.detr.Weights": {
-        **dict.fromkeys(("span", "giou", "label", "background", "saliency"), WEIGHT),
-        "margin": WEIGHT,
+    "src.models.detr.cg_detr.CGDETRSettings": {
+        **_DETR,
+        "cross_layers": LAYERS,
+        **dict.fromkeys(("dummies", "prompts", "top_prompts"), SIZE),
     },
     "src.models.points.univtg.UniVTGSettings": {
         **dict.fromkeys(("hidden", "feed_forward"), SIZE),
@@ -356,6 +358,8 @@ PARTS: dict[str, dict[str, Kind]] = {
     "src.models.points.univtg.Weights": dict.fromkeys(
         ("span", "giou", "foreground", "background", "within", "between"), WEIGHT
     ),
+    "src.models.detr.detr.Weights": _DETR_WEIGHTS,
+    "src.models.detr.cg_detr.CGDETRWeights": _DETR_WEIGHTS | dict.fromkeys(("align", "distill", "orthogonal"), WEIGHT),
     "src.models.mergers.ConcatMLP": {"dropout": RATE},
     "src.models.mergers.CrossAttention": {"heads": COUNT, "dropout": RATE},
     "src.models.mergers.Add": {},

@@ -13,7 +13,7 @@ from src.data.batch import GroundTruth, Inputs
 from src.errors import UserError
 from src.models.detr.assignment import match, to_bounds, to_spans
 from src.models.detr.inputs import ClipEmbedding, WordEmbedding
-from src.models.detr.labels import draw_pairs, saliency_labels
+from src.models.detr.labels import draw_pairs, saliency_labels, sources
 from src.models.detr.losses import label_loss, span_losses
 from src.models.predictor import Predictor, Stream
 from src.moments import RankedMoments
@@ -37,13 +37,29 @@ class Prediction:
 
 
 @dataclass
-class SaliencyTarget:
-    """What the clips of a batch should score: labels (B, L), their mask, and the pairs to compare, (B, P) each."""
+class Target:
+    """What a batch is taught in a step.
 
+    Attributes:
+        spans: (B, W, 2) annotated (centre, width) in [0, 1]; NaN rows are none.
+        labels: (B, L) saliency of the clips, of which `mask` (B, L) is valid.
+        positive, negative: (B, P) clips of the pairs that the margin loss compares.
+        sources: the source video of each sample.
+    """
+
+    spans: Tensor
     labels: Tensor
     mask: Tensor
     positive: Tensor
     negative: Tensor
+    sources: list[str]
+
+    @property
+    def next_is_other(self) -> Tensor:
+        """(B,) bool: whether the next sample (the first, after the last) is of another source video."""
+        following = self.sources[1:] + self.sources[:1]
+        other = [mine != theirs for mine, theirs in zip(self.sources, following, strict=True)]
+        return torch.tensor(other, device=self.mask.device)
 
 
 @dataclass
@@ -86,6 +102,11 @@ class DETRSettings(ABC):
     max_windows: int | None
     weights: Weights
 
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Of every layer: d, heads, and the hidden width of the feed-forward."""
+        return self.hidden, self.heads, self.feed_forward
+
     @abstractmethod
     def build(self) -> DETR:
         """A new network, with new weights."""
@@ -103,7 +124,7 @@ class DETR(Predictor[Prediction]):
         self.weights = settings.weights
 
     @abstractmethod
-    def saliency_loss(self, output: Prediction, target: SaliencyTarget) -> Tensor:
+    def saliency_loss(self, output: Prediction, target: Target) -> Tensor:
         """The unweighted loss of the clips' saliency."""
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
@@ -114,10 +135,15 @@ class DETR(Predictor[Prediction]):
         return ClipEmbedding(dim, self.hidden, settings.input_dropout, streams)
 
     def losses(self, output: Prediction, inputs: Inputs, truth: GroundTruth, progress: float) -> dict[str, Tensor]:
-        labels = saliency_labels(inputs, truth)
-        target = SaliencyTarget(labels, inputs.snippet_mask, *draw_pairs(labels, inputs.snippet_mask))
+        labels, mask = saliency_labels(inputs, truth), inputs.snippet_mask
+        pairs = draw_pairs(labels, mask)
+        spans = self._targets(truth, queries=output.spans.shape[2])
+        return self.terms(output, inputs, Target(spans, labels, mask, *pairs, sources(truth.moments)))
+
+    def terms(self, output: Prediction, inputs: Inputs, target: Target) -> dict[str, Tensor]:
+        """The terms of the training loss, weighted."""
         return {
-            **self.set_losses(output, self._targets(truth, queries=output.spans.shape[2])),
+            **self.set_losses(output, target.spans),
             "saliency": self.weights.saliency * self.saliency_loss(output, target),
         }
 

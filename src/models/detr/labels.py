@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from src.data.batch import GroundTruth, Inputs
+from src.data.records import Moment
+
+_EXCERPT = re.compile(r"_[0-9.]+_[0-9.]+$")
+"""How the name of an excerpt ends: with its start and end in the source video (QVHighlights)."""
+
+
+def sources(moments: Sequence[Moment]) -> list[str]:
+    """The source video of each moment: its video, or what that is an excerpt of."""
+    return [_EXCERPT.sub("", moment.video) for moment in moments]
 
 
 def saliency_labels(inputs: Inputs, truth: GroundTruth) -> Tensor:

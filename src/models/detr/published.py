@@ -1,11 +1,17 @@
-"""Checkpoints of the published QD-DETR and Moment-DETR."""
+"""Checkpoints of the published DETRs."""
 
 from __future__ import annotations
 
-from src.models import published
-from src.models.published import Published, Release, Weights, count
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-# Applied in order, each wherever it matches.
+from torch import Tensor
+
+from src.models import published
+from src.models.published import Published, Release, Weights
+
+# Applied in order, each wherever it matches, after those of a network itself.
 RENAMES: tuple[tuple[str, str], ...] = (
     (r"^transformer\.", ""),
     (r"^t2v_encoder\.layers\.", "text_to_video."),
@@ -13,9 +19,9 @@ RENAMES: tuple[tuple[str, str], ...] = (
     (r"\.linear1\.", ".feed_forward.0."),
     (r"\.activation\.", ".feed_forward.1."),
     (r"\.linear2\.", ".feed_forward.3."),
-    (r"^(text_to_video|encoder)(\.\d+)\.self_attn\.", r"\1\2.attention."),
-    (r"^(text_to_video|encoder)(\.\d+)\.norm1\.", r"\1\2.attention_norm."),
-    (r"^(text_to_video|encoder)(\.\d+)\.norm2\.", r"\1\2.feed_forward_norm."),
+    (r"^(?!decoder)(\w+\.\d+)\.self_attn\.", r"\1.attention."),
+    (r"^(?!decoder)(\w+\.\d+)\.norm1\.", r"\1.attention_norm."),
+    (r"^(?!decoder)(\w+\.\d+)\.norm2\.", r"\1.feed_forward_norm."),
     (r"^(decoder\.layers\.\d+)\.norm1\.", r"\1.self_norm."),
     (r"^(decoder\.layers\.\d+)\.norm2\.", r"\1.cross_norm."),
     (r"^(decoder\.layers\.\d+)\.norm3\.", r"\1.feed_forward_norm."),
@@ -36,9 +42,9 @@ RENAMES: tuple[tuple[str, str], ...] = (
     (r"^decoder\.ref_anchor_head\.", "decoder.reference_width."),
     (r"^decoder\.bbox_embed\.", "decoder.move."),
     (r"^span_embed\.", "span."),
-    (r"^(span|decoder\.(?:position|code_scale|reference_width|move))\.layers\.0\.", r"\1.0."),
-    (r"^(span|decoder\.(?:position|code_scale|reference_width|move))\.layers\.1\.", r"\1.2."),
-    (r"^(span|decoder\.(?:position|code_scale|reference_width|move))\.layers\.2\.", r"\1.4."),
+    (r"^(?!decoder\.layers)(.+)\.layers\.0\.(weight|bias)$", r"\1.0.\2"),
+    (r"^(?!decoder\.layers)(.+)\.layers\.1\.(weight|bias)$", r"\1.2.\2"),
+    (r"^(?!decoder\.layers)(.+)\.layers\.2\.(weight|bias)$", r"\1.4.\2"),
     (r"^query_embed\.weight$", "queries"),
     (r"^class_embed\.", "label."),
     (r"^saliency_proj\.", "saliency."),
@@ -58,30 +64,98 @@ RENAMES: tuple[tuple[str, str], ...] = (
 UNUSED = ("txt_position_embed.", "contrastive_align_projection_")
 
 
-def rename(name: str) -> str:
-    """Our name of a published parameter."""
-    name = published.rename(name, RENAMES)
-    return name if name.startswith("embed_") else f"predictor.{name}"
+def size(name: str, axis: int) -> Callable[[Weights], int]:
+    """The size of a published parameter along an axis."""
+    return lambda weights: weights[name].shape[axis]
 
 
-def read(weights: Weights) -> Published:
-    """The QD-DETR or Moment-DETR of a published state dict."""
-    return Published(
-        predictor="qd_detr" if "global_rep_token" in weights else "moment_detr",
-        settings={
-            "hidden": weights["class_embed.weight"].shape[1],
-            "queries": weights["query_embed.weight"].shape[0],
-            "feed_forward": weights["transformer.encoder.layers.0.linear1.weight"].shape[0],
-            "layers": count(weights, r"transformer\.encoder\.layers\.(\d+)\."),
+def count(stack: str) -> Callable[[Weights], int]:
+    """The number of layers of a published stack."""
+    return lambda weights: published.count(weights, rf"{re.escape(stack)}\.layers\.(\d+)\.")
+
+
+SIZES: dict[str, Callable[[Weights], int]] = {
+    "hidden": size("class_embed.weight", 1),
+    "queries": size("query_embed.weight", 0),
+    "feed_forward": size("transformer.encoder.layers.0.linear1.weight", 0),
+    "layers": count("transformer.encoder"),
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A DETR that was published.
+
+    Attributes:
+        predictor: the name of its config.
+        network: its name in its paper.
+        mark: a parameter that none of those after it has.
+        renames: as `RENAMES`, and before them.
+        unused: how the names of parameters begin that take part in nothing.
+        sizes: what it has beside `SIZES`, or elsewhere, by the names of the predictor's settings.
+    """
+
+    predictor: str
+    network: str
+    mark: str
+    renames: tuple[tuple[str, str], ...] = ()
+    unused: tuple[str, ...] = ()
+    sizes: dict[str, Callable[[Weights], int]] = field(default_factory=dict)
+
+    def rename(self, name: str) -> str | None:
+        """Our name of a published parameter; None where it takes part in nothing."""
+        if name.startswith((*UNUSED, *self.unused)):
+            return None
+        name = published.rename(name, (*self.renames, *RENAMES))
+        return name if name.startswith("embed_") else f"predictor.{name}"
+
+    def read(self, weights: Weights) -> Published:
+        """The network of a published state dict."""
+        return Published(
+            predictor=self.predictor,
+            settings={name: measure(weights) for name, measure in {**SIZES, **self.sizes}.items()},
+            video_dim=weights[_VIDEO].shape[1] - 2,
+            text_dim=weights[_WORDS].shape[1],
+            weights={ours: _shaped(ours, weight) for name, weight in weights.items() if (ours := self.rename(name))},
+        )
+
+
+_VIDEO, _WORDS = "input_vid_proj.0.net.1.weight", "input_txt_proj.0.net.1.weight"
+
+
+def _shaped(name: str, weight: Tensor) -> Tensor:
+    """A published weight in the shape of ours."""
+    weight = weight.float()
+    return weight.flatten() if name == "predictor.global_position" else weight
+
+
+KINDS = (
+    Kind(
+        "cg_detr",
+        "CG-DETR",
+        mark="dummy_rep_token",
+        renames=(
+            (r"^token_type_embeddings\.weight$", "stream_types"),
+            (r"^global_rep_token$", "prompts"),
+            (r"^dummy_rep_token$", "dummies"),
+            (r"^dummy_rep_pos$", "dummy_position"),
+            (r"^(sent|moment)_rep_token$", r"\1_token"),
+            (r"^(sent|moment)_rep_pos$", r"\1_position"),
+            (r"^sent_", "sentence_"),
+            (r"^txtproj_encoder\.layers\.", "dummy_encoder."),
+            (r"^scls_encoder\.layers\.", "sentence_encoder."),
+            (r"^transformer\.mcls_encoder\.layers\.", "moment_encoder."),
+        ),
+        unused=("txt_proj_linear.",),
+        sizes={
+            "cross_layers": count("transformer.t2v_encoder"),
+            "dummies": size("dummy_rep_token", 0),
+            "prompts": size("global_rep_token", 0),
         },
-        video_dim=weights["input_vid_proj.0.net.1.weight"].shape[1] - 2,
-        text_dim=weights["input_txt_proj.0.net.1.weight"].shape[1],
-        weights={rename(name): weight.float() for name, weight in weights.items() if not name.startswith(UNUSED)},
-    )
-
-
-RELEASE = Release(
-    "QD-DETR or Moment-DETR",
-    ("class_embed.weight", "query_embed.weight", "input_vid_proj.0.net.1.weight", "input_txt_proj.0.net.1.weight"),
-    read,
+    ),
+    Kind("qd_detr", "QD-DETR", mark="global_rep_token"),
+    Kind("moment_detr", "Moment-DETR", mark="query_embed.weight"),
 )
+"""The first whose mark a checkpoint has is its network."""
+
+RELEASES = [Release(kind.network, (kind.mark, "class_embed.weight", _VIDEO, _WORDS), kind.read) for kind in KINDS]
