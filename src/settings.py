@@ -360,6 +360,22 @@ PARTS: dict[str, dict[str, Kind]] = {
     ),
     "src.models.detr.detr.Weights": _DETR_WEIGHTS,
     "src.models.detr.cg_detr.CGDETRWeights": _DETR_WEIGHTS | dict.fromkeys(("align", "distill", "orthogonal"), WEIGHT),
+    "src.models.points.flash_vtg.FlashVTGSettings": {
+        **dict.fromkeys(("hidden", "feed_forward", "dummies"), SIZE),
+        "heads": COUNT,
+        **dict.fromkeys(("dummy_layers", "cross_layers", "layers"), LAYERS),
+        "levels": Kind("a whole number from 1 to 16", Annotated[int, Field(ge=1, le=16)]),
+        "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(_odd)]),
+        "convolutions": LAYERS,
+        "score_layers": Kind("a whole number from 2 to 64", Annotated[int, Field(ge=2, le=64)]),
+        **dict.fromkeys(("dropout", "input_dropout"), RATE),
+        "streams": or_null(list_of(SIZE)),
+        "whole_clips": FLAG,
+        "most_overlap": or_null(SHARE),
+    },
+    "src.models.points.flash_vtg.Weights": dict.fromkeys(
+        ("distance", "score", "contrast", "saliency", "label", "margin"), WEIGHT
+    ),
     "src.models.mergers.ConcatMLP": {"dropout": RATE},
     "src.models.mergers.CrossAttention": {"heads": COUNT, "dropout": RATE},
     "src.models.mergers.Add": {},

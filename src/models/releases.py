@@ -9,7 +9,7 @@ from src.models.detr import published as detr
 from src.models.points import published as points
 from src.models.published import Published, Release, read_weights
 
-RELEASES: tuple[Release, ...] = (*detr.RELEASES, points.UNIVTG)
+RELEASES: tuple[Release, ...] = (*detr.RELEASES, points.UNIVTG, points.FLASH_VTG)
 
 
 def read_published(path: Path) -> Published:

@@ -50,16 +50,8 @@ class AnchorDETR(DETR):
         return self.queries.sigmoid().expand(samples, -1, -1)
 
     def pairings(self, streams: Streams) -> Streams:
-        """The batch; in training, where it holds another query, followed by each video with the next sample's words."""
-        if not self.training or len(streams.video) == 1:
-            return streams
-        return replace(
-            streams,
-            video=streams.video.repeat(2, 1, 1),
-            video_mask=streams.video_mask.repeat(2, 1),
-            query=with_next(streams.query),
-            query_mask=with_next(streams.query_mask),
-        )
+        """The batch, in training with negatives."""
+        return with_negatives(streams) if self.training else streams
 
     def saliency_loss(self, output: Prediction, target: Target) -> Tensor:
         loss = margin_loss(output.saliency, target.positive, target.negative, self.weights.margin)
@@ -108,6 +100,19 @@ class TokenDETR(AnchorDETR):
 def with_next(x: Tensor) -> Tensor:
     """A batch (B, …) followed by the next sample's in each place, the first's in the last: (2B, …)."""
     return torch.cat((x, x.roll(-1, dims=0)))
+
+
+def with_negatives(streams: Streams) -> Streams:
+    """The batch, where it holds another query followed by each video with the next sample's words."""
+    if len(streams.video) == 1:
+        return streams
+    return replace(
+        streams,
+        video=streams.video.repeat(2, 1, 1),
+        video_mask=streams.video_mask.repeat(2, 1),
+        query=with_next(streams.query),
+        query_mask=with_next(streams.query_mask),
+    )
 
 
 def apart(x: Tensor, samples: int) -> tuple[Tensor, Tensor | None]:

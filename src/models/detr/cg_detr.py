@@ -1,24 +1,23 @@
 """CG-DETR: Correlation-Guided Query-Dependency Calibration for Video Temporal Grounding (Moon et al. 2023).
 
-Dummies beside the words take the attention of clips that no word is about; what is left to the words says how much the
-query engages a clip.
+Clips read words and dummies (`src.models.detr.correlation`); a token that is made of the prompts they resemble, and the
+moment and the sentence in training, are its own.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.data.batch import Inputs
-from src.models.detr.anchor_detr import TokenDETR, apart, ranking_against
+from src.models.detr.anchor_detr import TokenDETR, apart
+from src.models.detr.correlation import Correlation, Engagement, engagement_loss
 from src.models.detr.detr import DETRSettings, Prediction, Target, Weights
-from src.models.detr.layers import EncoderLayer, TextToVideoLayer, initialise, prepend
-from src.models.detr.losses import margin_loss, negative_loss, ranking_loss
-from src.models.dropout import StochasticDepth, drop
+from src.models.detr.layers import EncoderLayer, initialise, prepend
+from src.models.dropout import StochasticDepth
 from src.models.position import clip_code
 from src.models.predictor import Streams
 
@@ -74,37 +73,6 @@ class CGPrediction(Prediction):
     engaged_negative: Tensor | None = None
 
 
-class AdaptiveAttention(nn.Module):
-    """Attention without input projections, of which the share that dummies get is lost."""
-
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.dropout = dropout
-        self.output = nn.Linear(dim, dim)
-        nn.init.zeros_(self.output.bias)
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """query (B, L, d) over key and value (B, D + Q, d), of which mask (B, D + Q) is valid; dummies have no value.
-
-        Returns:
-            (B, L, d); the weights (B, L, D + Q), averaged over the heads.
-        """
-        query, key, value = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (query, key, value))
-        scores = query @ key.mT / math.sqrt(query.shape[-1])
-        weights = scores.masked_fill(~mask[:, None, None], -torch.inf).softmax(dim=-1)
-        kept = drop(weights, self.dropout) if self.training else weights
-        return self.output((kept @ value).transpose(1, 2).flatten(2)), weights.mean(dim=1)
-
-
-class AdaptiveLayer(TextToVideoLayer):
-    """From clips to words and dummies."""
-
-    def __init__(self, dim: int, heads: int, width: int, dropout: float) -> None:
-        super().__init__(dim, heads, width, nn.PReLU, dropout, StochasticDepth)
-        self.attention = AdaptiveAttention(dim, heads, dropout)  # type: ignore[assignment]
-
-
 class CGDETR(TokenDETR):
     """Clips read words and dummies, then each other beside a token that is made of the prompts they resemble."""
 
@@ -122,29 +90,22 @@ class CGDETR(TokenDETR):
         def vectors(*count: int) -> nn.Parameter:
             return nn.Parameter(torch.randn(*count, hidden))
 
-        self.text_to_video = nn.ModuleList(
-            AdaptiveLayer(*settings.sizes, dropout) for _ in range(settings.cross_layers)
-        )
+        layers = settings.cross_layers
+        self.correlation = Correlation(*settings.sizes, dropout, settings.dummies, layers, layers)
         self.moment_encoder = encoders(1)
-        initialise(self.text_to_video, self.encoder, self.decoder, self.moment_encoder)
-        self.dummy_encoder, self.sentence_encoder = encoders(settings.cross_layers), encoders(1)
-        self.dummies, self.dummy_position = vectors(settings.dummies), vectors(settings.dummies)
+        initialise(self.correlation.text_to_video, self.encoder, self.decoder, self.moment_encoder)
+        self.sentence_encoder = encoders(1)
         self.prompts = vectors(settings.prompts)
         self.sentence_token, self.sentence_position = vectors(), vectors()
         self.moment_token, self.moment_position = vectors(), vectors()
-        self.stream_types = vectors(2)
 
     def forward(self, streams: Streams) -> CGPrediction:
         samples, mask = len(streams.video), streams.video_mask
-        of_words, of_clips = self.stream_types
-        video, words = streams.video + of_clips, streams.query + of_words
-        tokens = torch.cat((self._informed_dummies(words, streams.query_mask), words), dim=1)
-        token_mask = F.pad(streams.query_mask, (self.settings.dummies, 0), value=True)
-
-        paired = self.pairings(replace(streams, video=video, query=tokens, query_mask=token_mask))
+        prepared = self.correlation.prepared(streams)
+        paired = self.pairings(prepared)
         position = clip_code(paired.video_mask, self.hidden)
-        clips, attention = self._read(paired, position)
-        engaged = attention[..., self.settings.dummies :].sum(dim=-1).clamp(0, 1)
+        clips, attention = self.correlation(paired, position)
+        engaged = self.correlation.engaged(attention)
         token = self._saliency_token(paired.video, paired.video_mask, engaged)
         whole, memory = self.encode(token, clips, position, paired.video_mask)
         memory = memory + whole[:, None]
@@ -156,35 +117,14 @@ class CGDETR(TokenDETR):
             *self.moments(memory[:samples], position, mask),
             saliency,
             negative,
-            video=video,
+            video=prepared.video,
             position=position,
-            tokens=tokens,
-            token_mask=token_mask,
+            tokens=prepared.query,
+            token_mask=prepared.query_mask,
             attention=attention[:samples],
             engaged=engaged,
             engaged_negative=engaged_negative,
         )
-
-    def _informed_dummies(self, words: Tensor, mask: Tensor) -> Tensor:
-        """Dummies that have read the words (B, Q, d), of which mask (B, Q) is valid: (B, D, d)."""
-        dummies = self.dummies.expand(len(words), -1, -1)
-        x, mask = torch.cat((dummies, words), dim=1), F.pad(mask, (len(self.dummies), 0), value=True)
-        position = torch.cat((self.dummy_position.expand_as(dummies), torch.zeros_like(words)), dim=1)
-        for layer in self.dummy_encoder:
-            x = layer(x, position, mask)
-        return x[:, : len(self.dummies)]
-
-    def _read(self, streams: Streams, position: Tensor) -> tuple[Tensor, Tensor]:
-        """Clips (B, L, d) that have read words and dummies, and their attention (B, L, D + Q), averaged over layers."""
-        clips, tokens, count = streams.video, streams.query, len(self.dummies)
-        keys = tokens + F.pad(self.dummy_position, (0, 0, 0, tokens.shape[1] - count))
-        values = F.pad(tokens[:, count:], (0, 0, count, 0))
-        attention = []
-        for layer in self.text_to_video:
-            attended, weights = layer.attention(clips + position, keys, values, streams.query_mask)
-            clips = layer.after(clips, attended)
-            attention.append(weights)
-        return clips, torch.stack(attention).mean(dim=0)
 
     def _saliency_token(self, video: Tensor, mask: Tensor, engaged: Tensor) -> Tensor:
         """The prompts that the engaged clips resemble, seen from the mean clip, and that clip: (B, d)."""
@@ -197,7 +137,7 @@ class CGDETR(TokenDETR):
         share, chosen = share.topk(min(self.settings.top_prompts, len(self.prompts)), dim=1)
         token = (share[..., None] * self.prompts[chosen]).sum(dim=1) + mean
         # The token goes through the same layers, with nothing to attend to: what attention adds is its bias.
-        for layer in self.text_to_video:
+        for layer in self.correlation.text_to_video:
             token = layer.after(token, layer.attention.output.bias.expand_as(token))
         return token
 
@@ -208,7 +148,7 @@ class CGDETR(TokenDETR):
         word_mask = output.token_mask[:, count:]
         sentence, words = self._summary(words, torch.zeros_like(words), word_mask)
         everything = torch.ones_like(output.token_mask[:, :count])
-        filler, fillers = self._summary(dummies, self.dummy_position.expand_as(dummies), everything)
+        filler, fillers = self._summary(dummies, self.correlation.dummy_position.expand_as(dummies), everything)
         moment, inside = self._moment(output, relevant)
         rest, outside = self._moment(output, target.mask & ~relevant)
 
@@ -244,33 +184,10 @@ class CGDETR(TokenDETR):
         return x[:, 0], x[:, 1:]
 
     def saliency_loss(self, output: Prediction, target: Target) -> Tensor:
-        """QD-DETR's three terms on the saliency and on how much the words engage each clip, and its cross-entropy.
-
-        A next sample of the same source video is no negative.
-        """
         assert isinstance(output, CGPrediction)
-        engaged, pairs = output.engaged, (target.positive, target.negative, self.weights.margin)
-        loss = margin_loss(output.saliency, *pairs) + margin_loss(engaged, *pairs)
-        relevant = (target.labels > 0).to(engaged.dtype)
-        entropy = relevant * log(engaged) + (1 - relevant) * log(1 - engaged)
-        loss = loss - entropy[target.mask].mean()
-
-        other, labels, mask = target.next_is_other, target.labels, target.mask
-        if output.negative is None or output.engaged_negative is None or not other.any():
-            return loss + ranking_loss(output.saliency, labels, mask) + ranking_loss(engaged, labels, mask)
-        strangers = labels[other], mask[other]
-        loss = loss + ranking_against(output.saliency[other], output.negative[other], *strangers)
-        loss = loss + ranking_against(engaged[other], output.engaged_negative[other], *strangers)
-        loss = loss + negative_loss(output.negative[other], mask[other])
-        loss = loss - torch.where(mask, log(1 - output.engaged_negative), 0.0)[other].sum(dim=1).mean()
-        if int((~other).sum()) > 1:  # as released: not for one
-            loss = loss + ranking_loss(output.saliency[~other], labels[~other], mask[~other])
-        return loss
-
-
-def log(share: Tensor) -> Tensor:
-    """The logarithm of a number in [0, 1], finite."""
-    return share.float().clamp(min=1e-6).log()
+        found = Engagement(output.saliency, output.negative, output.engaged, output.engaged_negative)
+        pairs = target.positive, target.negative
+        return engagement_loss(found, target.labels, target.mask, pairs, self.weights.margin, target.next_is_other)
 
 
 def contrast(moment: Tensor, rest: Tensor, sentence: Tensor, classes: Tensor) -> Tensor:

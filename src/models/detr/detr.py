@@ -13,7 +13,7 @@ from src.data.batch import GroundTruth, Inputs
 from src.errors import UserError
 from src.models.detr.assignment import match, to_bounds, to_spans
 from src.models.detr.inputs import ClipEmbedding, WordEmbedding
-from src.models.detr.labels import draw_pairs, saliency_labels, sources
+from src.models.detr.labels import draw_pairs, next_is_other, saliency_labels, sources
 from src.models.detr.losses import label_loss, span_losses
 from src.models.predictor import Predictor, Stream
 from src.moments import RankedMoments
@@ -57,9 +57,7 @@ class Target:
     @property
     def next_is_other(self) -> Tensor:
         """(B,) bool: whether the next sample (the first, after the last) is of another source video."""
-        following = self.sources[1:] + self.sources[:1]
-        other = [mine != theirs for mine, theirs in zip(self.sources, following, strict=True)]
-        return torch.tensor(other, device=self.mask.device)
+        return next_is_other(self.sources).to(self.mask.device)
 
 
 @dataclass

@@ -20,6 +20,11 @@ def sources(moments: Sequence[Moment]) -> list[str]:
     return [_EXCERPT.sub("", moment.video) for moment in moments]
 
 
+def next_is_other(videos: Sequence[str]) -> Tensor:
+    """(B,) bool: whether the next of the samples of these source videos (the first, after the last) is of another."""
+    return torch.tensor([video != following for video, following in zip(videos, (*videos[1:], videos[0]), strict=True)])
+
+
 def saliency_labels(inputs: Inputs, truth: GroundTruth) -> Tensor:
     """A label for each clip, (B, L), 0 where irrelevant and in padding.
 

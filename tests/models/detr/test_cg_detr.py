@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.models.detr.anchor_detr import ranking_against
-from src.models.detr.cg_detr import CGPrediction, contrast, log
+from src.models.detr.cg_detr import CGPrediction, contrast
+from src.models.detr.correlation import log
 from src.models.detr.losses import margin_loss, negative_loss, ranking_loss
 from tests.models.detr.golden import Golden, load
 
@@ -31,8 +32,8 @@ def outputs(golden: Golden, output: CGPrediction) -> dict[str, Tensor]:
     encoded = [golden.first(f"encoder.{layer}") for layer in range(3)]
     (sentence, words), (dummy, dummies) = parts(golden, "sentence_encoder.0")
     (moment, inside), (rest, outside) = parts(golden, "moment_encoder.0")
-    last = "text_to_video.1.feed_forward_norm"
-    before = golden.given["text_to_video.0.attention_norm"][1][0]
+    last = "correlation.text_to_video.1.feed_forward_norm"
+    before = golden.given["correlation.text_to_video.0.attention_norm"][1][0]
     similarity = inside @ torch.cat((dummies, words), dim=1).mT
     other = golden["input/real_negative"]
     return {
@@ -41,11 +42,11 @@ def outputs(golden: Golden, output: CGPrediction) -> dict[str, Tensor]:
         "query_embedded": output.tokens[:, count:],
         "position": output.position,
         "dummy_tokens": output.tokens[:, :count],
-        "text_to_video_0": golden.first("text_to_video.0.feed_forward_norm"),
+        "text_to_video_0": golden.first("correlation.text_to_video.0.feed_forward_norm"),
         "text_to_video_1": golden.first(last),
         "attention": output.attention,
         "attention_sum": output.engaged,
-        "saliency_token_in": (before - golden.predictor.text_to_video[0].attention.output.bias)[:samples],
+        "saliency_token_in": (before - golden.predictor.correlation.text_to_video[0].attention.output.bias)[:samples],
         "saliency_token_out": golden.first(last, call=1),
         **{f"encoder_{layer}": x[:, 1:] for layer, x in enumerate(encoded)},
         **{f"encoder_{layer}_global": x[:, 0] for layer, x in enumerate(encoded)},
