@@ -342,7 +342,15 @@ PARTS: dict[str, dict[str, Kind]] = {
         "cross_layers": LAYERS,
         **dict.fromkeys(("dummies", "prompts", "top_prompts"), SIZE),
     },
+    "src.models.detr.tr_detr.TRDETRSettings": _DETR,
+    "src.models.detr.task_weave.TaskWeaveSettings": {
+        **_DETR,
+        "feedback": one_of("highlights", "moments"),
+        "feedback_from": SHARE,
+    },
     "src.models.detr.detr.Weights": _DETR_WEIGHTS,
+    "src.models.detr.tr_detr.TRDETRWeights": _DETR_WEIGHTS
+    | dict.fromkeys(("global_alignment", "local_alignment"), WEIGHT),
     "src.models.detr.cg_detr.CGDETRWeights": _DETR_WEIGHTS | dict.fromkeys(("align", "distill", "orthogonal"), WEIGHT),
     "src.models.mergers.ConcatMLP": {"dropout": RATE},
     "src.models.mergers.CrossAttention": {"heads": COUNT, "dropout": RATE},

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from src.data.batch import Inputs
 from src.models.detr.anchor_detr import TokenDETR, apart, ranking_against
 from src.models.detr.detr import DETRSettings, Prediction, Target, Weights
-from src.models.detr.layers import EncoderLayer, TextToVideoLayer, initialise, prepend
+from src.models.detr.layers import EncoderLayer, TextToVideoLayer, initialise, mean_of, prepend
 from src.models.detr.losses import margin_loss, negative_loss, ranking_loss
 from src.models.dropout import StochasticDepth, drop
 from src.models.position import clip_code
@@ -188,8 +188,7 @@ class CGDETR(TokenDETR):
 
     def _saliency_token(self, video: Tensor, mask: Tensor, engaged: Tensor) -> Tensor:
         """The prompts that the engaged clips resemble, seen from the mean clip, and that clip: (B, d)."""
-        inside = mask[..., None]
-        mean = (torch.where(inside, video, 0.0).sum(dim=1) / inside.sum(dim=1)).detach()
+        mean = mean_of(video, mask).detach()
         weight = torch.where(mask, engaged.detach(), 0.0)
         weight = weight / weight.sum(dim=1, keepdim=True)
         alike = F.normalize(video - mean[:, None], dim=-1) @ F.normalize(self.prompts, dim=-1).T

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from src.data.batch import GroundTruth, Inputs
 from src.errors import UserError
-from src.models.detr.assignment import match, to_bounds, to_spans
+from src.models.detr.assignment import Matches, match, to_bounds, to_spans
 from src.models.detr.inputs import ClipEmbedding, WordEmbedding
 from src.models.detr.labels import draw_pairs, saliency_labels, sources
 from src.models.detr.losses import label_loss, span_losses
@@ -127,6 +127,10 @@ class DETR(Predictor[Prediction]):
     def saliency_loss(self, output: Prediction, target: Target) -> Tensor:
         """The unweighted loss of the clips' saliency."""
 
+    def label_loss(self, logits: Tensor, matches: Matches) -> Tensor:
+        """The unweighted loss of a layer's logits (B, N, 2)."""
+        return label_loss(logits, matches, self.weights.background)
+
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
         settings = self.settings
         if stream == "query":
@@ -148,7 +152,13 @@ class DETR(Predictor[Prediction]):
         }
 
     def set_losses(self, output: Prediction, targets: Tensor) -> dict[str, Tensor]:
-        """The weighted span, giou and label loss of each decoder layer: `span_0` the first layer's, `span` the last's.
+        """`set_terms`, weighted."""
+        weights = {"span": self.weights.span, "giou": self.weights.giou, "label": self.weights.label}
+        terms = self.set_terms(output, targets)
+        return {name: weights[name.split("_")[0]] * term for name, term in terms.items()}
+
+    def set_terms(self, output: Prediction, targets: Tensor) -> dict[str, Tensor]:
+        """The span, giou and label loss of each decoder layer: `span_0` the first layer's, `span` the last's.
 
         Args:
             output: What the network gave.
@@ -162,15 +172,13 @@ class DETR(Predictor[Prediction]):
             targets.repeat(layers, 1, 1),
             (weights.span, weights.giou, weights.label),
         )
-        terms = {}
+        terms: dict[str, Tensor] = {}
         for layer in range(layers):
             mine = matches.of(layer * samples, samples)
             span, giou = span_losses(output.spans[layer], targets, mine)
-            label = label_loss(output.logits[layer], mine, weights.background)
+            label = self.label_loss(output.logits[layer], mine)
             name = "" if layer == layers - 1 else f"_{layer}"
-            terms[f"span{name}"] = weights.span * span
-            terms[f"giou{name}"] = weights.giou * giou
-            terms[f"label{name}"] = weights.label * label
+            terms |= {f"span{name}": span, f"giou{name}": giou, f"label{name}": label}
         return terms
 
     def decode(self, output: Prediction, inputs: Inputs, top: int) -> RankedMoments:

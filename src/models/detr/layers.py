@@ -149,3 +149,9 @@ class Decoder(nn.Module):
             content = layer(content, queries, memory, position, memory_mask)
             contents.append(self.norm(content))
         return torch.stack(contents)
+
+
+def mean_of(x: Tensor, mask: Tensor) -> Tensor:
+    """The mean (B, d) of those of x (B, N, d) that mask (B, N) says; 0 where it says none."""
+    kept = torch.where(mask[..., None], x, 0.0)
+    return kept.sum(dim=1) / mask.sum(dim=1).clamp(min=1)[:, None]

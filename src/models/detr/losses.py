@@ -35,6 +35,16 @@ def label_loss(logits: Tensor, matches: Matches, background: float) -> Tensor:
     return torch.where(label.flatten() == 0, entropy, background * entropy).mean()
 
 
+def focal_loss(logits: Tensor, matches: Matches) -> Tensor:
+    """Sigmoid focal loss (Lin et al. 2017) of both of (B, N, 2) logits, index 0 for the matched; α = 0.25, γ = 2."""
+    label = torch.zeros_like(logits)
+    label[..., 1] = 1
+    label[matches.sample, matches.query] = label.new_tensor([1.0, 0.0])
+    entropy = F.binary_cross_entropy_with_logits(logits, label, reduction="none")
+    weight = torch.where(label > 0, 0.25, 0.75)
+    return (weight * (label - logits.sigmoid()) ** 2 * entropy).mean()
+
+
 def margin_loss(saliency: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
     """2 · the mean of max(0, margin + negative − positive) over pairs of clips.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from src.models import published
@@ -92,6 +93,7 @@ class Kind:
         mark: a parameter that none of those after it has.
         renames: as `RENAMES`, and before them.
         unused: how the names of parameters begin that take part in nothing.
+        shapes: What makes a published weight one of ours where it stands otherwise, by our name.
         sizes: what it has beside `SIZES`, or elsewhere, by the names of the predictor's settings.
     """
 
@@ -100,6 +102,7 @@ class Kind:
     mark: str
     renames: tuple[tuple[str, str], ...] = ()
     unused: tuple[str, ...] = ()
+    shapes: dict[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     sizes: dict[str, Callable[[Weights], int]] = field(default_factory=dict)
 
     def rename(self, name: str) -> str | None:
@@ -116,17 +119,28 @@ class Kind:
             settings={name: measure(weights) for name, measure in {**SIZES, **self.sizes}.items()},
             video_dim=weights[_VIDEO].shape[1] - 2,
             text_dim=weights[_WORDS].shape[1],
-            weights={ours: _shaped(ours, weight) for name, weight in weights.items() if (ours := self.rename(name))},
+            weights=dict(self._ours(weights)),
         )
+
+    def _ours(self, weights: Weights) -> Iterator[tuple[str, Tensor]]:
+        for published_name, weight in weights.items():
+            name = self.rename(published_name)
+            if name is not None:
+                shape = self.shapes.get(name.removeprefix("predictor."))
+                yield name, (weight if shape is None else shape(weight)).float()
+
+
+def _row(weight: Tensor) -> Tensor:
+    """A vector (d, 1) or (1, 1, d) as (1, d)."""
+    return weight.reshape(1, -1)
+
+
+def _kernel(weight: Tensor) -> Tensor:
+    """The weight (out, in, 1) of a convolution over one clip as a matrix."""
+    return weight.squeeze(-1)
 
 
 _VIDEO, _WORDS = "input_vid_proj.0.net.1.weight", "input_txt_proj.0.net.1.weight"
-
-
-def _shaped(name: str, weight: Tensor) -> Tensor:
-    """A published weight in the shape of ours."""
-    weight = weight.float()
-    return weight.flatten() if name == "predictor.global_position" else weight
 
 
 KINDS = (
@@ -147,10 +161,63 @@ KINDS = (
             (r"^transformer\.mcls_encoder\.layers\.", "moment_encoder."),
         ),
         unused=("txt_proj_linear.",),
+        shapes={"global_position": torch.flatten},
         sizes={
             "cross_layers": count("transformer.t2v_encoder"),
             "dummies": size("dummy_rep_token", 0),
             "prompts": size("global_rep_token", 0),
+        },
+    ),
+    Kind(
+        "tr_detr",
+        "TR-DETR",
+        mark="fuser.cq_attention.w4C",
+        renames=(
+            (r"^fuser\.cq_attention\.w4C$", "fusion.similarity.sequence.weight"),
+            (r"^fuser\.cq_attention\.w4Q$", "fusion.similarity.query.weight"),
+            (r"^fuser\.cq_attention\.w4mlu$", "fusion.similarity.product"),
+            (r"^fuser\.cq_attention\.cqa_linear\.conv1d\.", "fusion.mix."),
+            (r"^fuser\.cq_concat\.weighted_pool\.", "fusion.pool."),
+            (r"^fuser\.cq_concat\.conv1d\.conv1d\.", "fusion.output."),
+            (r"^gru_extractor\.gru\.", "moment_reader."),
+        ),
+        shapes={
+            "fusion.similarity.sequence.weight": _row,
+            "fusion.similarity.query.weight": _row,
+            "fusion.similarity.product": _row,
+            "fusion.pool.weight": _row,
+            "fusion.mix.weight": _kernel,
+            "fusion.output.weight": _kernel,
+        },
+    ),
+    Kind(
+        "task_weave",
+        "TaskWeave",
+        mark="mr_log_var",
+        renames=(
+            (r"^hd_log_var$", "saliency_doubt"),
+            (r"^mr_log_var$", "moment_doubt"),
+            (r"^transformer\.mr_linear\.", "moment_input."),
+            (r"^transformer\.hd_linear\.", "highlight_input."),
+            (r"^transformer\.mr_norm\.bias$", "moment_branch"),
+            (r"^transformer\.mr_proj\.", "moment_output."),
+            (r"^transformer\.shared_encoder\.layers\.", "encoder."),
+            (r"^transformer\.mr_decoder\.", "decoder."),
+            (r"^saliency_proj_linear\.", "clip_saliency.0."),
+            (r"^saliency_proj_local\.", "clip_saliency.1."),
+            (r"^output_saliency\.", "clip_saliency.2."),
+        ),
+        unused=("transformer.mr_conv.", "transformer.mr_norm.weight"),
+        shapes={
+            "saliency_doubt": torch.squeeze,
+            "moment_doubt": torch.squeeze,
+            "moment_branch": torch.flatten,
+            "moment_output.weight": _kernel,
+            "clip_saliency.1.weight": _kernel,
+        },
+        sizes={
+            "feed_forward": size("transformer.shared_encoder.layers.0.linear1.weight", 0),
+            "layers": count("transformer.shared_encoder"),
         },
     ),
     Kind("qd_detr", "QD-DETR", mark="global_rep_token"),
