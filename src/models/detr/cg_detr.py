@@ -100,9 +100,11 @@ class AdaptiveAttention(nn.Module):
 class AdaptiveLayer(TextToVideoLayer):
     """From clips to words and dummies."""
 
+    attention: AdaptiveAttention  # type: ignore[assignment]
+
     def __init__(self, dim: int, heads: int, width: int, dropout: float) -> None:
         super().__init__(dim, heads, width, nn.PReLU, dropout, StochasticDepth)
-        self.attention = AdaptiveAttention(dim, heads, dropout)  # type: ignore[assignment]
+        self.attention = AdaptiveAttention(dim, heads, dropout)
 
 
 class CGDETR(TokenDETR):
@@ -150,7 +152,7 @@ class CGDETR(TokenDETR):
         memory = memory + whole[:, None]
 
         saliency, negative = apart(self.agreement(whole, memory), samples)
-        engaged, engaged_negative = apart(engaged, samples)  # type: ignore[assignment]
+        engaged, engaged_negative = apart(engaged, samples)
         position = position[:samples]
         return CGPrediction(
             *self.moments(memory[:samples], position, mask),
@@ -181,6 +183,7 @@ class CGDETR(TokenDETR):
         values = F.pad(tokens[:, count:], (0, 0, count, 0))
         attention = []
         for layer in self.text_to_video:
+            assert isinstance(layer, AdaptiveLayer)
             attended, weights = layer.attention(clips + position, keys, values, streams.query_mask)
             clips = layer.after(clips, attended)
             attention.append(weights)
@@ -197,6 +200,7 @@ class CGDETR(TokenDETR):
         token = (share[..., None] * self.prompts[chosen]).sum(dim=1) + mean
         # The token goes through the same layers, with nothing to attend to: what attention adds is its bias.
         for layer in self.text_to_video:
+            assert isinstance(layer, AdaptiveLayer)
             token = layer.after(token, layer.attention.output.bias.expand_as(token))
         return token
 

@@ -132,7 +132,7 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 @torch.no_grad()
 def covered(spans: Tensor, mask: Tensor) -> Tensor:
-    """How many of the moments (B, N, 2) reach each clip, counted in half clips, at length one over the clips: (B, L)."""
+    """How many of the moments (B, N, 2) reach each clip, counted in half clips, as a vector of length one: (B, L)."""
     halves = 2 * mask.sum(dim=1)
     bounds = (to_bounds(spans) * halves[:, None, None]).clamp(min=0).minimum(halves[:, None, None] - 1).floor()
     half = torch.arange(2 * mask.shape[1], device=mask.device)

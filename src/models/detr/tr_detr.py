@@ -1,7 +1,7 @@
 """TR-DETR: Task-Reciprocal Transformer for Joint Moment Retrieval and Highlight Detection (Sun et al., AAAI 2024).
 
-Salient clips count more in a second encoding, from which the moments come; the clips of the best moment say in turn which
-others are salient.
+Salient clips count more in a second encoding, from which the moments come; the clips of the best moment say in turn
+which others are salient.
 """
 
 from __future__ import annotations
