@@ -83,7 +83,16 @@ MODELS: dict[str, dict[str, Kind]] = {
         "feedback": one_of("highlights", "moments"),
         "feedback_from": SHARE,
     },
+    "src.models.detr.eatr.EaTRSettings": {**_DETR, "rounds": LAYERS},
+    "src.models.detr.uvcom.UVCOMSettings": {
+        **_DETR,
+        **dict.fromkeys(("word_centres", "clip_centres", "width"), SIZE),
+        **dict.fromkeys(("rounds", "content_rounds"), LAYERS),
+        "mining_from": SHARE,
+    },
     "src.models.detr.detr.Weights": _DETR_WEIGHTS,
+    "src.models.detr.eatr.EaTRWeights": {**_DETR_WEIGHTS, "events": WEIGHT},
+    "src.models.detr.uvcom.UVCOMWeights": {**_DETR_WEIGHTS, "similarity": WEIGHT},
     "src.models.detr.cg_detr.CGDETRWeights": _DETR_WEIGHTS | dict.fromkeys(("align", "distill", "orthogonal"), WEIGHT),
     "src.models.detr.tr_detr.TRDETRWeights": _DETR_WEIGHTS
     | dict.fromkeys(("global_alignment", "local_alignment"), WEIGHT),

@@ -13,7 +13,7 @@ from src.data.batch import GroundTruth, Inputs
 from src.errors import UserError
 from src.models.detr.assignment import Matches, match, to_bounds, to_spans
 from src.models.detr.inputs import ClipEmbedding, WordEmbedding
-from src.models.detr.labels import draw_pairs, saliency_labels, sources
+from src.models.detr.labels import draw_pairs, first_window, saliency_labels, sources
 from src.models.detr.losses import label_loss, span_losses
 from src.models.predictor import Predictor, Stream
 from src.moments import RankedMoments
@@ -44,6 +44,7 @@ class Target:
         spans: (B, W, 2) annotated (centre, width) in [0, 1]; NaN rows are none.
         labels: (B, L) saliency of the clips, of which `mask` (B, L) is valid.
         positive, negative: (B, P) clips of the pairs that the margin loss compares.
+        first: (B, L) bool, the clips of the first annotated window.
         sources: the source video of each sample.
     """
 
@@ -52,6 +53,7 @@ class Target:
     mask: Tensor
     positive: Tensor
     negative: Tensor
+    first: Tensor
     sources: list[str]
 
     @property
@@ -142,7 +144,8 @@ class DETR(Predictor[Prediction]):
         labels, mask = saliency_labels(inputs, truth), inputs.snippet_mask
         pairs = draw_pairs(labels, mask)
         spans = self._targets(truth, queries=output.spans.shape[2])
-        return self.terms(output, inputs, Target(spans, labels, mask, *pairs, sources(truth.moments)))
+        first = first_window(inputs, truth)
+        return self.terms(output, inputs, Target(spans, labels, mask, *pairs, first, sources(truth.moments)))
 
     def terms(self, output: Prediction, inputs: Inputs, target: Target) -> dict[str, Tensor]:
         """The terms of the training loss, weighted."""

@@ -19,12 +19,13 @@ def span_losses(spans: Tensor, targets: Tensor, matches: Matches) -> tuple[Tenso
     Args:
         spans: (B, N, 2) predicted (centre, width).
         targets: (B, W, 2) annotated (centre, width).
-        matches: at least one pair.
+        matches: the pairs; of none, both are 0.
     """
     predicted = spans[matches.sample, matches.query]
     annotated = targets[matches.sample, matches.window]
     overlap = generalised_iou(to_bounds(predicted), to_bounds(annotated))
-    return (predicted - annotated).abs().mean(), (1 - overlap).mean()
+    pairs = max(len(matches.sample), 1)
+    return (predicted - annotated).abs().sum() / (2 * pairs), (1 - overlap).sum() / pairs
 
 
 def label_loss(logits: Tensor, matches: Matches, background: float) -> Tensor:

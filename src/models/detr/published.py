@@ -135,6 +135,11 @@ def _row(weight: Tensor) -> Tensor:
     return weight.reshape(1, -1)
 
 
+def _value(weight: Tensor) -> Tensor:
+    """The value's part of the stacked input projections of an attention."""
+    return weight.chunk(3)[2]
+
+
 def _kernel(weight: Tensor) -> Tensor:
     """The weight (out, in, 1) of a convolution over one clip as a matrix."""
     return weight.squeeze(-1)
@@ -218,6 +223,69 @@ KINDS = (
         sizes={
             "feed_forward": size("transformer.shared_encoder.layers.0.linear1.weight", 0),
             "layers": count("transformer.shared_encoder"),
+        },
+    ),
+    Kind(
+        "eatr",
+        "EaTR",
+        mark="transformer.decoder.slot_atten.slots",
+        renames=(
+            (r"^transformer\.decoder\.slot_atten\.", "slots."),
+            (r"^slots\.project_q\.", "slots.query."),
+            (r"^slots\.project_k\.", "slots.key."),
+            (r"^slots\.project_v\.", "slots.value."),
+            (r"^slots\.norm_inputs\.", "slots.input_norm."),
+            (r"^slots\.norm_slots\.", "slots.slot_norm."),
+            (r"^slots\.norm_mlp\.", "slots.mlp_norm."),
+            (r"^slots\.norm_out\.", "slots.output_norm."),
+            (r"^transformer\.decoder\.event_norm\.", "event_norm."),
+            (r"^transformer\.decoder\.event_span_embed\.", "event_span."),
+            (r"^transformer\.decoder\.moment_span_embed\.", "decoder.move."),
+            (r"^transformer\.decoder\.layers\.0\.gate_cross_attn\.in_proj_", "decoder.gate.value."),
+            (r"^transformer\.decoder\.layers\.0\.gate_cross_attn\.out_proj\.", "decoder.gate.output."),
+            (r"^transformer\.decoder\.layers\.0\.gate_self_attn\.", "decoder.gate.attention."),
+            (r"^transformer\.decoder\.layers\.0\.gate_norm\.", "decoder.gate.norm."),
+            (r"^transformer\.decoder\.layers\.0\.gate_linear\.", "decoder.gate.linear."),
+        ),
+        # They stand under the decoder's names too.
+        unused=("event_span_embed.", "moment_span_embed."),
+        shapes={"decoder.gate.value.weight": _value, "decoder.gate.value.bias": _value},
+        sizes={"queries": size("transformer.decoder.slot_atten.slots", 0)},
+    ),
+    Kind(
+        "uvcom",
+        "UVCOM",
+        mark="CIM.txt_mu",
+        renames=(
+            (r"^CIM\.txt_mu$", "word_centres"),
+            (r"^CIM\.vid_mu$", "clip_centres"),
+            (r"^CIM\.decoder\.span_embed\.weight$", "contents.queries"),
+            (r"^CIM\.processer_for_tgt\.norm_inputs\.", "contents.input_norm."),
+            (r"^CIM\.processer_for_tgt\.norm_mlp\.", "contents.mlp_norm."),
+            (r"^CIM\.processer_for_tgt\.norm_out\.", "contents.output_norm."),
+            (r"^CIM\.processer_for_tgt\.project_v\.", "contents.value."),
+            (r"^CIM\.processer_for_tgt\.mlp\.", "contents.mlp."),
+            (r"^CIM\.GKA_Module\.", "encoder."),
+            (r"^CIM\.v2t_encoder\.layers\.", "video_to_text."),
+            (r"^CIM\.feature_proj\.", "sentence."),
+            (r"^CIM\.conv_local\.", "local."),
+            (r"^CIM\.sim_vid\.", "video_side."),
+            (r"^CIM\.sim_txt\.", "query_side."),
+            (r"^CIM\.", ""),
+        ),
+        unused=(
+            "global_rep_token",
+            "CIM.processer_for_tgt.norm_slots.",
+            "CIM.processer_for_tgt.project_q.",
+            "CIM.processer_for_tgt.project_k.",
+        ),
+        shapes={"local.0.weight": _kernel, "local.2.weight": _kernel},
+        sizes={
+            "feed_forward": size("CIM.GKA_Module.layers.0.linear1.weight", 0),
+            "layers": count("CIM.GKA_Module"),
+            "word_centres": size("CIM.txt_mu", 0),
+            "clip_centres": size("CIM.vid_mu", 0),
+            "width": size("CIM.sim_vid.layers.0.weight", 0),
         },
     ),
     Kind("qd_detr", "QD-DETR", mark="global_rep_token"),

@@ -103,7 +103,8 @@ class Golden:
     def target(self) -> Target:
         pairs = self["input/saliency_positive"].long(), self["input/saliency_negative"].long()
         labels = self.numbers.get("input/saliency", torch.zeros_like(self.video_mask)).to(self.dtype)
-        return Target(self["input/spans"].to(self.dtype), labels, self.video_mask, *pairs, self.sources)
+        first = self.numbers.get("input/first_window_clips", torch.zeros_like(self.video_mask)).bool()
+        return Target(self["input/spans"].to(self.dtype), labels, self.video_mask, *pairs, first, self.sources)
 
     @property
     def sources(self) -> list[str]:
