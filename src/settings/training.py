@@ -68,7 +68,7 @@ TRAINING: dict[str, dict[str, Kind]] = {
     },
     "src.runs.callbacks.BestCheckpoint": {**_SAVED, "folder": PLACE},
     "src.runs.callbacks.LastCheckpoint": {"folder": PLACE, "every_n_steps": COUNT},
-    "src.runs.callbacks.PredictionWriter": {"folder": PLACE},
+    "src.runs.callbacks.PredictionWriter": {"folder": PLACE, "submission": or_null(NAME)},
     "src.runs.epochs.EpochLines": {"metrics": NAMES},
     "lightning.pytorch.loggers.CSVLogger": {"save_dir": PLACE, "name": NAME},
     "src.runs.wandb.RunLogger": {
@@ -94,6 +94,7 @@ TRAINING: dict[str, dict[str, Kind]] = {
         "start_factor": Kind("a number above 0, at most 1", Annotated[float, Field(gt=0, le=1)]),
         "end_factor": SHARE,
     },
+    "src.models.schedules.Steps": {"warmup": SHARE, "milestones": list_of(SHARE, least=0), "factor": SHARE},
     "src.metrics.recall.Recall": {"tops": list_of(COUNT), "least_ious": list_of(SHARE), "strict": FLAG},
     "src.metrics.recall.DiscountedRecall": {"least_ious": list_of(SHARE), "strict": FLAG},
     "src.metrics.average_precision.MomentAveragePrecision": {
