@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -28,7 +29,7 @@ class Steps(LRScheduler):
         self.factor = factor
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """The rate of each parameter group in the step that comes."""
         rise = min(1.0, (self.last_epoch + 1) / max(1.0, self.warmup * self.total_iters))
         fallen = sum(self.last_epoch >= milestone * self.total_iters for milestone in self.milestones)

@@ -124,7 +124,16 @@ class AnchorDecoderLayer(nn.Module):
         self, content: Tensor, query_position: Tensor, code: Tensor, memory: Tensor, position: Tensor, mask: Tensor
     ) -> Tensor:
         """The same tensors as `AnchorCrossAttention.forward`; gives the next content (B, N, d)."""
-        content = self.self_norm(content + self.dropout(self.self_attention(content, query_position)))
+        return self.read(self.relate(content, query_position), query_position, code, memory, position, mask)
+
+    def relate(self, content: Tensor, query_position: Tensor) -> Tensor:
+        """The content (B, N, d) after the moment queries have looked at each other."""
+        return self.self_norm(content + self.dropout(self.self_attention(content, query_position)))
+
+    def read(
+        self, content: Tensor, query_position: Tensor, code: Tensor, memory: Tensor, position: Tensor, mask: Tensor
+    ) -> Tensor:
+        """The content (B, N, d) after they have read the memory."""
         attended = self.cross_attention(content, query_position, code, memory, position, mask)
         content = self.cross_norm(content + self.dropout(attended))
         return self.feed_forward_norm(content + self.dropout(self.feed_forward(content)))

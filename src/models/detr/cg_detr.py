@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from src.data.batch import Inputs
 from src.models.detr.anchor_detr import TokenDETR, apart
-from src.models.detr.correlation import Correlation, Engagement, engagement_loss
+from src.models.detr.correlation import AdaptiveLayer, Correlation, Engagement, engagement_loss
 from src.models.detr.detr import DETRSettings, Prediction, Target, Weights
-from src.models.detr.layers import EncoderLayer, initialise, prepend
+from src.models.detr.layers import EncoderLayer, initialise, mean_of, prepend
 from src.models.dropout import StochasticDepth
 from src.models.position import clip_code
 from src.models.predictor import Streams
@@ -111,7 +111,7 @@ class CGDETR(TokenDETR):
         memory = memory + whole[:, None]
 
         saliency, negative = apart(self.agreement(whole, memory), samples)
-        engaged, engaged_negative = apart(engaged, samples)  # type: ignore[assignment]
+        engaged, engaged_negative = apart(engaged, samples)
         position = position[:samples]
         return CGPrediction(
             *self.moments(memory[:samples], position, mask),
@@ -128,8 +128,7 @@ class CGDETR(TokenDETR):
 
     def _saliency_token(self, video: Tensor, mask: Tensor, engaged: Tensor) -> Tensor:
         """The prompts that the engaged clips resemble, seen from the mean clip, and that clip: (B, d)."""
-        inside = mask[..., None]
-        mean = (torch.where(inside, video, 0.0).sum(dim=1) / inside.sum(dim=1)).detach()
+        mean = mean_of(video, mask).detach()
         weight = torch.where(mask, engaged.detach(), 0.0)
         weight = weight / weight.sum(dim=1, keepdim=True)
         alike = F.normalize(video - mean[:, None], dim=-1) @ F.normalize(self.prompts, dim=-1).T
@@ -138,6 +137,7 @@ class CGDETR(TokenDETR):
         token = (share[..., None] * self.prompts[chosen]).sum(dim=1) + mean
         # The token goes through the same layers, with nothing to attend to: what attention adds is its bias.
         for layer in self.correlation.text_to_video:
+            assert isinstance(layer, AdaptiveLayer)
             token = layer.after(token, layer.attention.output.bias.expand_as(token))
         return token
 

@@ -63,9 +63,11 @@ class AdaptiveAttention(nn.Module):
 class AdaptiveLayer(TextToVideoLayer):
     """From clips to words and dummies."""
 
+    attention: AdaptiveAttention  # type: ignore[assignment]
+
     def __init__(self, dim: int, heads: int, width: int, dropout: float) -> None:
         super().__init__(dim, heads, width, nn.PReLU, dropout, StochasticDepth)
-        self.attention = AdaptiveAttention(dim, heads, dropout)  # type: ignore[assignment]
+        self.attention = AdaptiveAttention(dim, heads, dropout)
 
 
 class Correlation(nn.Module):
@@ -116,6 +118,7 @@ class Correlation(nn.Module):
         values = F.pad(tokens[:, count:], (0, 0, count, 0))
         attention = []
         for layer in self.text_to_video:
+            assert isinstance(layer, AdaptiveLayer)
             attended, weights = layer.attention(clips + position, keys, values, streams.query_mask)
             clips = layer.after(clips, attended)
             attention.append(weights)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from src.data.batch import GroundTruth, Inputs
 from src.errors import UserError
-from src.models.detr.assignment import match, to_bounds, to_spans
+from src.models.detr.assignment import Matches, match, to_bounds, to_spans
 from src.models.detr.inputs import ClipEmbedding, WordEmbedding
-from src.models.detr.labels import draw_pairs, next_is_other, saliency_labels, sources
+from src.models.detr.labels import draw_pairs, first_window, next_is_other, saliency_labels, sources
 from src.models.detr.losses import label_loss, span_losses
 from src.models.predictor import Predictor, Stream
 from src.moments import RankedMoments
@@ -44,6 +44,7 @@ class Target:
         spans: (B, W, 2) annotated (centre, width) in [0, 1]; NaN rows are none.
         labels: (B, L) saliency of the clips, of which `mask` (B, L) is valid.
         positive, negative: (B, P) clips of the pairs that the margin loss compares.
+        first: (B, L) bool, the clips of the first annotated window.
         sources: the source video of each sample.
     """
 
@@ -52,6 +53,7 @@ class Target:
     mask: Tensor
     positive: Tensor
     negative: Tensor
+    first: Tensor
     sources: list[str]
 
     @property
@@ -125,6 +127,10 @@ class DETR(Predictor[Prediction]):
     def saliency_loss(self, output: Prediction, target: Target) -> Tensor:
         """The unweighted loss of the clips' saliency."""
 
+    def label_loss(self, logits: Tensor, matches: Matches) -> Tensor:
+        """The unweighted loss of a layer's logits (B, N, 2)."""
+        return label_loss(logits, matches, self.weights.background)
+
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
         settings = self.settings
         if stream == "query":
@@ -136,7 +142,8 @@ class DETR(Predictor[Prediction]):
         labels, mask = saliency_labels(inputs, truth), inputs.snippet_mask
         pairs = draw_pairs(labels, mask)
         spans = self._targets(truth, queries=output.spans.shape[2])
-        return self.terms(output, inputs, Target(spans, labels, mask, *pairs, sources(truth.moments)))
+        first = first_window(inputs, truth)
+        return self.terms(output, inputs, Target(spans, labels, mask, *pairs, first, sources(truth.moments)))
 
     def terms(self, output: Prediction, inputs: Inputs, target: Target) -> dict[str, Tensor]:
         """The terms of the training loss, weighted."""
@@ -146,7 +153,13 @@ class DETR(Predictor[Prediction]):
         }
 
     def set_losses(self, output: Prediction, targets: Tensor) -> dict[str, Tensor]:
-        """The weighted span, giou and label loss of each decoder layer: `span_0` the first layer's, `span` the last's.
+        """`set_terms`, weighted."""
+        weights = {"span": self.weights.span, "giou": self.weights.giou, "label": self.weights.label}
+        terms = self.set_terms(output, targets)
+        return {name: weights[name.split("_")[0]] * term for name, term in terms.items()}
+
+    def set_terms(self, output: Prediction, targets: Tensor) -> dict[str, Tensor]:
+        """The span, giou and label loss of each decoder layer: `span_0` the first layer's, `span` the last's.
 
         Args:
             output: What the network gave.
@@ -160,15 +173,13 @@ class DETR(Predictor[Prediction]):
             targets.repeat(layers, 1, 1),
             (weights.span, weights.giou, weights.label),
         )
-        terms = {}
+        terms: dict[str, Tensor] = {}
         for layer in range(layers):
             mine = matches.of(layer * samples, samples)
             span, giou = span_losses(output.spans[layer], targets, mine)
-            label = label_loss(output.logits[layer], mine, weights.background)
+            label = self.label_loss(output.logits[layer], mine)
             name = "" if layer == layers - 1 else f"_{layer}"
-            terms[f"span{name}"] = weights.span * span
-            terms[f"giou{name}"] = weights.giou * giou
-            terms[f"label{name}"] = weights.label * label
+            terms |= {f"span{name}": span, f"giou{name}": giou, f"label{name}": label}
         return terms
 
     def decode(self, output: Prediction, inputs: Inputs, top: int) -> RankedMoments:

@@ -54,6 +54,13 @@ def saliency_labels(inputs: Inputs, truth: GroundTruth) -> Tensor:
     return labels
 
 
+def first_window(inputs: Inputs, truth: GroundTruth) -> Tensor:
+    """The clips (B, L) of the first annotated window, its ends rounded to whole clips."""
+    clips = (truth.windows[:, 0].float() * (inputs.length / inputs.duration)[:, None]).round()
+    clip = torch.arange(inputs.snippet_mask.shape[1], device=clips.device)
+    return (clips[:, :1] <= clip) & (clip < clips[:, 1:]) & inputs.snippet_mask
+
+
 def draw_pairs(labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Two pairs of clips for each sample, the first of each pair the more relevant.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -39,10 +40,11 @@ def feed_forward(dim: int, width: int, activation: Activation, dropout: float) -
     return nn.Sequential(nn.Linear(dim, width), activation(), Dropout(dropout), nn.Linear(width, dim))
 
 
-def mlp(dim: int, out: int, layers: int) -> nn.Sequential:
-    """`layers` Linear layers, d → d → … → `out`, ReLU between them."""
-    hidden = [part for _ in range(layers - 1) for part in (nn.Linear(dim, dim), nn.ReLU())]
-    return nn.Sequential(*hidden, nn.Linear(dim, out))
+def mlp(dim: int, out: int, layers: int, width: int | None = None) -> nn.Sequential:
+    """`layers` Linear layers, d → `width` → … → `out`, ReLU between them; `width` is d unless it is given."""
+    sizes = [dim, *[width or dim] * (layers - 1)]
+    hidden = [part for size, after in itertools.pairwise(sizes) for part in (nn.Linear(size, after), nn.ReLU())]
+    return nn.Sequential(*hidden, nn.Linear(sizes[-1], out))
 
 
 def logit(x: Tensor, eps: float = 1e-3) -> Tensor:
@@ -149,3 +151,9 @@ class Decoder(nn.Module):
             content = layer(content, queries, memory, position, memory_mask)
             contents.append(self.norm(content))
         return torch.stack(contents)
+
+
+def mean_of(x: Tensor, mask: Tensor) -> Tensor:
+    """The mean (B, d) of those of x (B, N, d) that mask (B, N) says; 0 where it says none."""
+    kept = torch.where(mask[..., None], x, 0.0)
+    return kept.sum(dim=1) / mask.sum(dim=1).clamp(min=1)[:, None]

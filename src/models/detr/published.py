@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from src.models import published
@@ -92,6 +93,7 @@ class Kind:
         mark: a parameter that none of those after it has.
         renames: as `RENAMES`, and before them.
         unused: how the names of parameters begin that take part in nothing.
+        shapes: What makes a published weight one of ours where it stands otherwise, by our name.
         sizes: what it has beside `SIZES`, or elsewhere, by the names of the predictor's settings.
     """
 
@@ -100,6 +102,7 @@ class Kind:
     mark: str
     renames: tuple[tuple[str, str], ...] = ()
     unused: tuple[str, ...] = ()
+    shapes: dict[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     sizes: dict[str, Callable[[Weights], int]] = field(default_factory=dict)
 
     def rename(self, name: str) -> str | None:
@@ -116,17 +119,33 @@ class Kind:
             settings={name: measure(weights) for name, measure in {**SIZES, **self.sizes}.items()},
             video_dim=weights[_VIDEO].shape[1] - 2,
             text_dim=weights[_WORDS].shape[1],
-            weights={ours: _shaped(ours, weight) for name, weight in weights.items() if (ours := self.rename(name))},
+            weights=dict(self._ours(weights)),
         )
+
+    def _ours(self, weights: Weights) -> Iterator[tuple[str, Tensor]]:
+        for published_name, weight in weights.items():
+            name = self.rename(published_name)
+            if name is not None:
+                shape = self.shapes.get(name.removeprefix("predictor."))
+                yield name, (weight if shape is None else shape(weight)).float()
+
+
+def _row(weight: Tensor) -> Tensor:
+    """A vector (d, 1) or (1, 1, d) as (1, d)."""
+    return weight.reshape(1, -1)
+
+
+def _value(weight: Tensor) -> Tensor:
+    """The value's part of the stacked input projections of an attention."""
+    return weight.chunk(3)[2]
+
+
+def _kernel(weight: Tensor) -> Tensor:
+    """The weight (out, in, 1) of a convolution over one clip as a matrix."""
+    return weight.squeeze(-1)
 
 
 _VIDEO, _WORDS = "input_vid_proj.0.net.1.weight", "input_txt_proj.0.net.1.weight"
-
-
-def _shaped(name: str, weight: Tensor) -> Tensor:
-    """A published weight in the shape of ours."""
-    weight = weight.float()
-    return weight.flatten() if name == "predictor.global_position" else weight
 
 
 KINDS = (
@@ -148,10 +167,126 @@ KINDS = (
             (r"^transformer\.mcls_encoder\.layers\.", "moment_encoder."),
         ),
         unused=("txt_proj_linear.",),
+        shapes={"global_position": torch.flatten},
         sizes={
             "cross_layers": count("transformer.t2v_encoder"),
             "dummies": size("dummy_rep_token", 0),
             "prompts": size("global_rep_token", 0),
+        },
+    ),
+    Kind(
+        "tr_detr",
+        "TR-DETR",
+        mark="fuser.cq_attention.w4C",
+        renames=(
+            (r"^fuser\.cq_attention\.w4C$", "fusion.similarity.sequence.weight"),
+            (r"^fuser\.cq_attention\.w4Q$", "fusion.similarity.query.weight"),
+            (r"^fuser\.cq_attention\.w4mlu$", "fusion.similarity.product"),
+            (r"^fuser\.cq_attention\.cqa_linear\.conv1d\.", "fusion.mix."),
+            (r"^fuser\.cq_concat\.weighted_pool\.", "fusion.pool."),
+            (r"^fuser\.cq_concat\.conv1d\.conv1d\.", "fusion.output."),
+            (r"^gru_extractor\.gru\.", "moment_reader."),
+        ),
+        shapes={
+            "fusion.similarity.sequence.weight": _row,
+            "fusion.similarity.query.weight": _row,
+            "fusion.similarity.product": _row,
+            "fusion.pool.weight": _row,
+            "fusion.mix.weight": _kernel,
+            "fusion.output.weight": _kernel,
+        },
+    ),
+    Kind(
+        "task_weave",
+        "TaskWeave",
+        mark="mr_log_var",
+        renames=(
+            (r"^hd_log_var$", "saliency_doubt"),
+            (r"^mr_log_var$", "moment_doubt"),
+            (r"^transformer\.mr_linear\.", "moment_input."),
+            (r"^transformer\.hd_linear\.", "highlight_input."),
+            (r"^transformer\.mr_norm\.bias$", "moment_branch"),
+            (r"^transformer\.mr_proj\.", "moment_output."),
+            (r"^transformer\.shared_encoder\.layers\.", "encoder."),
+            (r"^transformer\.mr_decoder\.", "decoder."),
+            (r"^saliency_proj_linear\.", "clip_saliency.0."),
+            (r"^saliency_proj_local\.", "clip_saliency.1."),
+            (r"^output_saliency\.", "clip_saliency.2."),
+        ),
+        unused=("transformer.mr_conv.", "transformer.mr_norm.weight"),
+        shapes={
+            "saliency_doubt": torch.squeeze,
+            "moment_doubt": torch.squeeze,
+            "moment_branch": torch.flatten,
+            "moment_output.weight": _kernel,
+            "clip_saliency.1.weight": _kernel,
+        },
+        sizes={
+            "feed_forward": size("transformer.shared_encoder.layers.0.linear1.weight", 0),
+            "layers": count("transformer.shared_encoder"),
+        },
+    ),
+    Kind(
+        "eatr",
+        "EaTR",
+        mark="transformer.decoder.slot_atten.slots",
+        renames=(
+            (r"^transformer\.decoder\.slot_atten\.", "slots."),
+            (r"^slots\.project_q\.", "slots.query."),
+            (r"^slots\.project_k\.", "slots.key."),
+            (r"^slots\.project_v\.", "slots.value."),
+            (r"^slots\.norm_inputs\.", "slots.input_norm."),
+            (r"^slots\.norm_slots\.", "slots.slot_norm."),
+            (r"^slots\.norm_mlp\.", "slots.mlp_norm."),
+            (r"^slots\.norm_out\.", "slots.output_norm."),
+            (r"^transformer\.decoder\.event_norm\.", "event_norm."),
+            (r"^transformer\.decoder\.event_span_embed\.", "event_span."),
+            (r"^transformer\.decoder\.moment_span_embed\.", "decoder.move."),
+            (r"^transformer\.decoder\.layers\.0\.gate_cross_attn\.in_proj_", "decoder.gate.value."),
+            (r"^transformer\.decoder\.layers\.0\.gate_cross_attn\.out_proj\.", "decoder.gate.output."),
+            (r"^transformer\.decoder\.layers\.0\.gate_self_attn\.", "decoder.gate.attention."),
+            (r"^transformer\.decoder\.layers\.0\.gate_norm\.", "decoder.gate.norm."),
+            (r"^transformer\.decoder\.layers\.0\.gate_linear\.", "decoder.gate.linear."),
+        ),
+        # They stand under the decoder's names too.
+        unused=("event_span_embed.", "moment_span_embed."),
+        shapes={"decoder.gate.value.weight": _value, "decoder.gate.value.bias": _value},
+        sizes={"queries": size("transformer.decoder.slot_atten.slots", 0)},
+    ),
+    Kind(
+        "uvcom",
+        "UVCOM",
+        mark="CIM.txt_mu",
+        renames=(
+            (r"^CIM\.txt_mu$", "word_centres"),
+            (r"^CIM\.vid_mu$", "clip_centres"),
+            (r"^CIM\.decoder\.span_embed\.weight$", "contents.queries"),
+            (r"^CIM\.processer_for_tgt\.norm_inputs\.", "contents.input_norm."),
+            (r"^CIM\.processer_for_tgt\.norm_mlp\.", "contents.mlp_norm."),
+            (r"^CIM\.processer_for_tgt\.norm_out\.", "contents.output_norm."),
+            (r"^CIM\.processer_for_tgt\.project_v\.", "contents.value."),
+            (r"^CIM\.processer_for_tgt\.mlp\.", "contents.mlp."),
+            (r"^CIM\.GKA_Module\.", "encoder."),
+            (r"^CIM\.v2t_encoder\.layers\.", "video_to_text."),
+            (r"^CIM\.feature_proj\.", "sentence."),
+            (r"^CIM\.conv_local\.", "local."),
+            (r"^CIM\.sim_vid\.", "video_side."),
+            (r"^CIM\.sim_txt\.", "query_side."),
+            (r"^CIM\.", ""),
+        ),
+        unused=(
+            "global_rep_token",
+            "CIM.processer_for_tgt.norm_slots.",
+            "CIM.processer_for_tgt.project_q.",
+            "CIM.processer_for_tgt.project_k.",
+        ),
+        shapes={"local.0.weight": _kernel, "local.2.weight": _kernel},
+        sizes={
+            "feed_forward": size("CIM.GKA_Module.layers.0.linear1.weight", 0),
+            "layers": count("CIM.GKA_Module"),
+            "word_centres": size("CIM.txt_mu", 0),
+            "clip_centres": size("CIM.vid_mu", 0),
+            "width": size("CIM.sim_vid.layers.0.weight", 0),
         },
     ),
     Kind("qd_detr", "QD-DETR", mark="global_rep_token"),

@@ -20,7 +20,7 @@ from src.models.detr.anchor_detr import apart, with_negatives
 from src.models.detr.correlation import Correlation, Engagement, engagement_loss
 from src.models.detr.inputs import ClipEmbedding, WordEmbedding
 from src.models.detr.labels import draw_pairs, next_is_other, saliency_labels, sources
-from src.models.detr.layers import EncoderLayer, mlp
+from src.models.detr.layers import EncoderLayer, mean_of, mlp
 from src.models.dropout import StochasticDepth
 from src.models.points.layers import TimeConvolution, TimeHead
 from src.models.points.losses import contrast
@@ -193,7 +193,7 @@ class FlashVTG(Predictor[Output]):
 
     def _saliency(self, clips: Tensor, mask: Tensor) -> Tensor:
         """How much each clip (B, L, d) agrees with the mean clip: (B, L)."""
-        whole = torch.where(mask[..., None], clips, 0.0).sum(dim=1) / mask.sum(dim=1)[:, None]
+        whole = mean_of(clips, mask)
         return (self.clip_saliency(clips) * self.global_saliency(whole)[:, None]).sum(dim=-1) / math.sqrt(self.hidden)
 
     def _scores(self, levels: list[Tensor], points: Points) -> Tensor:

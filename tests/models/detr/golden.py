@@ -69,6 +69,10 @@ class Golden:
         return name in self.numbers
 
     @property
+    def dtype(self) -> torch.dtype:
+        return self.network.unknown_word.dtype
+
+    @property
     def samples(self) -> int:
         return len(self["input/video"])
 
@@ -84,7 +88,7 @@ class Golden:
             query_mask=query_mask,
             unknown=torch.zeros_like(query_mask),
             sentences=["a query"] * self.samples,
-            duration=self.numbers.get("input/duration", torch.tensor(150.0)).float().expand(self.samples),
+            duration=self.numbers.get("input/duration", torch.tensor(150.0)).to(self.dtype).expand(self.samples),
         )
 
     @cached_property
@@ -98,8 +102,9 @@ class Golden:
     @property
     def target(self) -> Target:
         pairs = self["input/saliency_positive"].long(), self["input/saliency_negative"].long()
-        labels = self.numbers.get("input/saliency", torch.zeros_like(self.video_mask, dtype=torch.float32)).float()
-        return Target(self["input/spans"].float(), labels, self.video_mask, *pairs, self.sources)
+        labels = self.numbers.get("input/saliency", torch.zeros_like(self.video_mask)).to(self.dtype)
+        first = self.numbers.get("input/first_window_clips", torch.zeros_like(self.video_mask)).bool()
+        return Target(self["input/spans"].to(self.dtype), labels, self.video_mask, *pairs, first, self.sources)
 
     @property
     def sources(self) -> list[str]:
@@ -109,16 +114,20 @@ class Golden:
 
     def streams(self, samples: slice = slice(None), clips: int | None = None, words: int | None = None) -> Streams:
         """Some of the samples embedded, their padding cut to so many clips and words."""
-        video = self.network.embed_video.projection(self["input/video"][samples, :clips].float())  # type: ignore[union-attr, operator]
-        query = self.network.embed_query.projection(self["input/query"][samples, :words].float())  # type: ignore[operator]
+        video = self.network.embed_video.projection(self["input/video"][samples, :clips].to(self.dtype))  # type: ignore[union-attr, operator]
+        query = self.network.embed_query.projection(self["input/query"][samples, :words].to(self.dtype))  # type: ignore[operator]
         masks = self.video_mask[samples, :clips], self.query_mask[samples, :words]
         return Streams(video, masks[0], query, masks[1], self.inputs, progress=1.0)
 
     def run(self, samples: slice = slice(None), clips: int | None = None, words: int | None = None) -> Prediction:
         """The network's output for some of the samples, their padding cut to so many clips and words."""
+        return self.run_on(self.streams(samples, clips, words))
+
+    def run_on(self, streams: Streams) -> Prediction:
+        """The network's output for some streams."""
         self.given.clear()
         self.seen.clear()
-        return self.predictor(self.streams(samples, clips, words))
+        return self.predictor(streams)
 
     def parameter(self, published: str) -> nn.Parameter | None:
         """Ours of a published name; None where it takes part in nothing."""
@@ -164,18 +173,20 @@ class Golden:
     def counted_pairs(self) -> Tensor:
         """What pairs of one clip twice add to the released margin loss, a constant that this project's leaves out."""
         twice = self["input/saliency_positive"] == self["input/saliency_negative"]
-        return 2 * self.predictor.weights.margin * twice.float().mean()
+        return 2 * self.predictor.weights.margin * twice.to(self.dtype).mean()
 
     def assert_outputs(self, ours: Mapping[str, Tensor]) -> None:
         """Every output of the file but its losses, where a clip or word is."""
         theirs = {
-            name.removeprefix("output/"): value.float()
+            name.removeprefix("output/"): value.to(self.dtype)
             for name, value in self.numbers.items()
             if name.startswith("output/") and not name.startswith(("output/loss_", "output/shifted_loss_"))
         }
         assert theirs.keys() - ours.keys() == set()
         for name in theirs:
-            mine, published = self.valid(ours[name].float()), self.valid(theirs[name])
+            mine, published = self.valid(ours[name].to(self.dtype)), self.valid(theirs[name])
+            if name == "decoded":  # moments of one probability stand in any order
+                mine, published = by_start(mine), by_start(published)
             scale = max(1.0, float(published.abs().max()))
             message = lambda text, name=name: f"{name}: {text}"  # noqa: E731
             assert_close(mine, published, atol=1e-4 * scale, rtol=0.0, msg=message)
@@ -191,7 +202,7 @@ class Golden:
         """Losses by their published names, unweighted."""
         for name, loss in ours.items():
             message = lambda text, name=name: f"{name}: {text}"  # noqa: E731
-            assert_close(loss, self[f"output/loss_{name}"].float().view(()), atol=1e-6, rtol=1e-5, msg=message)
+            assert_close(loss, self[f"output/loss_{name}"].to(self.dtype).view(()), atol=1e-6, rtol=1e-5, msg=message)
 
     def assert_gradients(self, total: Tensor) -> None:
         """The norm of every parameter's gradient."""
@@ -200,13 +211,18 @@ class Golden:
             if name.startswith("grad_norm/"):
                 parameter = self.parameter(name.removeprefix("grad_norm/"))
                 gradient = None if parameter is None else parameter.grad
-                ours = torch.zeros(()) if gradient is None else gradient.norm()
+                ours = torch.zeros((), dtype=self.dtype) if gradient is None else gradient.norm()
                 message = lambda text, name=name: f"{name}: {text}"  # noqa: E731
-                assert_close(ours, norm.float().view(()), atol=1e-5, rtol=1e-3, msg=message)
+                assert_close(ours, norm.to(self.dtype).view(()), atol=1e-5, rtol=1e-3, msg=message)
 
 
-def load(place: Path, **changes: object) -> Golden:
-    """A golden file. The number of heads does not show in weights."""
+def by_start(moments: Tensor) -> Tensor:
+    """Moments (B, N, 3) by when they start."""
+    return moments.gather(1, moments[..., :1].argsort(dim=1).expand_as(moments))
+
+
+def load(place: Path, **changes: Any) -> Golden:
+    """A golden file, and the network of its sizes. The number of heads does not show in weights."""
     with np.load(place) as file:
         numbers = {name: torch.from_numpy(file[name]) for name in file.files}
     published = read_published(place)

@@ -1,0 +1,135 @@
+"""What the networks, their mergers and the methods around them take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from src.settings.kinds import (
+    COUNT,
+    FLAG,
+    LAYERS,
+    POOLING,
+    POSITIVE,
+    RATE,
+    SHARE,
+    SIZE,
+    TWO_SHARES,
+    WEIGHT,
+    Kind,
+    list_of,
+    odd,
+    one_of,
+    or_null,
+)
+
+_DETR: dict[str, Kind] = {
+    "hidden": SIZE,
+    "heads": COUNT,
+    "layers": LAYERS,
+    "feed_forward": SIZE,
+    "queries": SIZE,
+    "dropout": RATE,
+    "input_dropout": RATE,
+    "streams": or_null(list_of(SIZE)),
+    "max_windows": or_null(COUNT),
+}
+_DETR_WEIGHTS = dict.fromkeys(("span", "giou", "label", "background", "saliency", "margin"), WEIGHT)
+
+MODELS: dict[str, dict[str, Kind]] = {
+    "src.models.span.predictor.SpanSettings": {
+        "hidden": SIZE,
+        "heads": COUNT,
+        "dropout": RATE,
+        "similarity": one_of("bilinear", "trilinear"),
+        "ranking_layers": Kind("a whole number from 0 to 64", Annotated[int, Field(ge=0, le=64)]),
+        "highlight_weight": WEIGHT,
+        "highlight_extend": WEIGHT,
+        "highlight_end": one_of("paper", "published"),
+        "ranking_iou": TWO_SHARES,
+        "most_overlap": SHARE,
+        "choice": one_of("probability", "expected_iou"),
+        "supervise": one_of("fused", "video", "both"),
+        "paragraph_highlight": FLAG,
+        "candidate_iou": TWO_SHARES,
+        "highlight_positive": POSITIVE,
+        "position": one_of("sine", "none"),
+        "begin_alike": FLAG,
+        "guide_kernel": Kind("an odd whole number, 1 or more", Annotated[int, Field(ge=1), AfterValidator(odd)]),
+        "ranking": FLAG,
+    },
+    "src.models.proposals.predictor.SegmentSettings": {
+        **dict.fromkeys(("hidden", "width"), SIZE),
+        "layers": Kind("a whole number from 0 to 64", Annotated[int, Field(ge=0, le=64)]),
+        "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(odd)]),
+        "flank": COUNT,
+        "dropout": RATE,
+        "query_alone": SHARE,
+        "sharpness": POSITIVE,
+        "most_overlap": SHARE,
+        "choice": one_of("probability", "expected_iou"),
+    },
+    "src.models.detr.qd_detr.QDDETRSettings": _DETR,
+    "src.models.detr.moment_detr.MomentDETRSettings": _DETR,
+    "src.models.detr.cg_detr.CGDETRSettings": {
+        **_DETR,
+        "cross_layers": LAYERS,
+        **dict.fromkeys(("dummies", "prompts", "top_prompts"), SIZE),
+    },
+    "src.models.detr.tr_detr.TRDETRSettings": _DETR,
+    "src.models.detr.task_weave.TaskWeaveSettings": {
+        **_DETR,
+        "feedback": one_of("highlights", "moments"),
+        "feedback_from": SHARE,
+    },
+    "src.models.detr.eatr.EaTRSettings": {**_DETR, "rounds": LAYERS},
+    "src.models.detr.uvcom.UVCOMSettings": {
+        **_DETR,
+        **dict.fromkeys(("word_centres", "clip_centres", "width"), SIZE),
+        **dict.fromkeys(("rounds", "content_rounds"), LAYERS),
+        "mining_from": SHARE,
+    },
+    "src.models.detr.detr.Weights": _DETR_WEIGHTS,
+    "src.models.detr.eatr.EaTRWeights": {**_DETR_WEIGHTS, "events": WEIGHT},
+    "src.models.detr.uvcom.UVCOMWeights": {**_DETR_WEIGHTS, "similarity": WEIGHT},
+    "src.models.detr.cg_detr.CGDETRWeights": _DETR_WEIGHTS | dict.fromkeys(("align", "distill", "orthogonal"), WEIGHT),
+    "src.models.detr.tr_detr.TRDETRWeights": _DETR_WEIGHTS
+    | dict.fromkeys(("global_alignment", "local_alignment"), WEIGHT),
+    "src.models.points.univtg.UniVTGSettings": {
+        **dict.fromkeys(("hidden", "feed_forward"), SIZE),
+        "heads": COUNT,
+        "layers": LAYERS,
+        **dict.fromkeys(("depth_dropout", "input_dropout"), RATE),
+        "streams": or_null(list_of(SIZE)),
+        "clip_time": one_of("published", "middle"),
+        "most_overlap": SHARE,
+    },
+    "src.models.points.univtg.Weights": dict.fromkeys(
+        ("span", "giou", "foreground", "background", "within", "between"), WEIGHT
+    ),
+    "src.models.points.flash_vtg.FlashVTGSettings": {
+        **dict.fromkeys(("hidden", "feed_forward", "dummies"), SIZE),
+        "heads": COUNT,
+        **dict.fromkeys(("dummy_layers", "cross_layers", "layers"), LAYERS),
+        "levels": Kind("a whole number from 1 to 16", Annotated[int, Field(ge=1, le=16)]),
+        "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(odd)]),
+        "convolutions": LAYERS,
+        "score_layers": Kind("a whole number from 2 to 64", Annotated[int, Field(ge=2, le=64)]),
+        **dict.fromkeys(("dropout", "input_dropout"), RATE),
+        "streams": or_null(list_of(SIZE)),
+        "whole_clips": FLAG,
+        "most_overlap": or_null(SHARE),
+    },
+    "src.models.points.flash_vtg.Weights": dict.fromkeys(
+        ("distance", "score", "contrast", "saliency", "label", "margin"), WEIGHT
+    ),
+    "src.models.mergers.ConcatMLP": {"dropout": RATE},
+    "src.models.mergers.CrossAttention": {"heads": COUNT, "dropout": RATE},
+    "src.models.mergers.Add": {},
+    "src.models.mergers.VideoOnly": {},
+    "src.models.mergers.NarrativeOnly": {},
+    "src.models.match.CosineMatch": {"rewordings": POOLING},
+    "src.models.method.Method": {},
+    "src.models.paragraph.ParagraphQuery": {"alpha": WEIGHT},
+}
