@@ -140,6 +140,10 @@ def _value(weight: Tensor) -> Tensor:
     return weight.chunk(3)[2]
 
 
+def _first(weight: Tensor) -> Tensor:
+    return weight[:1]
+
+
 def _kernel(weight: Tensor) -> Tensor:
     """The weight (out, in, 1) of a convolution over one clip as a matrix."""
     return weight.squeeze(-1)
@@ -286,6 +290,28 @@ KINDS = (
             "word_centres": size("CIM.txt_mu", 0),
             "clip_centres": size("CIM.vid_mu", 0),
             "width": size("CIM.sim_vid.layers.0.weight", 0),
+        },
+    ),
+    Kind(
+        "bm_detr",
+        "BM-DETR",
+        mark="FPM.0.weight",
+        renames=(
+            (r"^FPM\.", "probability."),
+            (r"^transformer\.encoder\.query_scale\.", "position_scale."),
+            (r"^vid_att_pooling\.", "video_pool."),
+            (r"^txt_att_pooling\.", "query_pool."),
+            (r"_pool\.feat2att\.", "_pool.hidden."),
+            (r"_pool\.to_alpha\.", "_pool.score."),
+            (r"_pool\.fc\.", "_pool.output."),
+            (r"^contrastive_align_vid_proj\.", "align_video."),
+            (r"^contrastive_align_txt_proj\.", "align_query."),
+        ),
+        # Of the two widths that it gives an anchor, one is read.
+        shapes={"decoder.reference_width.2.weight": _first, "decoder.reference_width.2.bias": _first},
+        sizes={
+            "decoder_layers": count("transformer.decoder"),
+            "alignment": size("contrastive_align_vid_proj.weight", 0),
         },
     ),
     Kind("qd_detr", "QD-DETR", mark="global_rep_token"),
