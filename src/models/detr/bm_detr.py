@@ -210,12 +210,18 @@ class BMDETR(AnchorDETR):
         stays |= rest == 0
         place = torch.where(stays, first, (torch.rand(len(rest), device=rest.device) * rest).long())
         order, moved = move(target, first, last, place)
-        keep = {
-            name: torch.where(stays.view(-1, *[1] * (old.dim() - 1)), old, getattr(moved, name))
-            for name in ("spans", "labels", "positive", "negative", "inside")
-            if (old := getattr(target, name)) is not None
-        }
-        return order, replace(moved, **keep)
+
+        def kept(old: Tensor, new: Tensor) -> Tensor:
+            return torch.where(stays.view(-1, *[1] * (old.dim() - 1)), old, new)
+
+        return order, replace(
+            moved,
+            spans=kept(target.spans, moved.spans),
+            labels=kept(target.labels, moved.labels),
+            positive=kept(target.positive, moved.positive),
+            negative=kept(target.negative, moved.negative),
+            inside=kept(target.inside, moved.inside),
+        )
 
 
 def masked_softmax(x: Tensor, mask: Tensor) -> Tensor:
