@@ -2,9 +2,9 @@
 
     python -m benchmarks.detr_step
 
-A step is forward, loss, backward and AdamW. The rival has the same layers, sequence lengths and passes through each stack,
-and the sum of its output as its loss. A layer that reads another sequence counts as one of an encoder; what a network has
-beside its transformer, and its losses, count for nothing in the rival.
+A step is forward, loss, backward and AdamW. The rival has the same layers, sequence lengths and passes through each
+stack, and the sum of its output as its loss. A layer that reads another sequence counts as one of an encoder; what a
+network has beside its transformer, and its losses, count for nothing in the rival.
 """
 
 from __future__ import annotations
