@@ -216,6 +216,18 @@ SETTINGS: dict[str, Kind] = {
 }
 """By the setting's dotted name, in which * stands for any one name."""
 
+_SPAN: dict[str, Kind] = {
+    "hidden": SIZE,
+    "heads": COUNT,
+    "dropout": RATE,
+    "highlight_weight": WEIGHT,
+    "highlight_extend": WEIGHT,
+    "highlight_positive": POSITIVE,
+    "most_overlap": SHARE,
+    "choice": one_of("probability", "expected_iou"),
+    "supervise": one_of("fused", "video", "both"),
+    "paragraph_highlight": FLAG,
+}
 _DETR: dict[str, Kind] = {
     "hidden": SIZE,
     "heads": COUNT,
@@ -295,33 +307,31 @@ PARTS: dict[str, dict[str, Kind]] = {
             least=0,
         ),
     },
-    "torch.optim.Adam": {"lr": POSITIVE, "weight_decay": WEIGHT},
-    "torch.optim.AdamW": {"lr": POSITIVE, "weight_decay": WEIGHT},
+    "torch.optim.Adam": {"lr": POSITIVE, "weight_decay": WEIGHT, "eps": POSITIVE},
+    "torch.optim.AdamW": {"lr": POSITIVE, "weight_decay": WEIGHT, "eps": POSITIVE},
     "torch.optim.lr_scheduler.ConstantLR": {"factor": SHARE},
     "torch.optim.lr_scheduler.LinearLR": {
         "start_factor": Kind("a number above 0, at most 1", Annotated[float, Field(gt=0, le=1)]),
         "end_factor": SHARE,
     },
     "src.models.span.predictor.SpanSettings": {
-        "hidden": SIZE,
-        "heads": COUNT,
-        "dropout": RATE,
+        **_SPAN,
         "similarity": one_of("bilinear", "trilinear"),
         "ranking_layers": Kind("a whole number from 0 to 64", Annotated[int, Field(ge=0, le=64)]),
-        "highlight_weight": WEIGHT,
-        "highlight_extend": WEIGHT,
         "highlight_end": one_of("paper", "published"),
         "ranking_iou": _TWO_SHARES,
-        "most_overlap": SHARE,
-        "choice": one_of("probability", "expected_iou"),
-        "supervise": one_of("fused", "video", "both"),
-        "paragraph_highlight": FLAG,
         "candidate_iou": _TWO_SHARES,
-        "highlight_positive": POSITIVE,
         "position": one_of("sine", "none"),
         "begin_alike": FLAG,
         "guide_kernel": Kind("an odd whole number, 1 or more", Annotated[int, Field(ge=1), AfterValidator(_odd)]),
         "ranking": FLAG,
+    },
+    "src.models.span.vslnet.VSLNetSettings": {
+        **_SPAN,
+        "head": one_of("lstm", "encoder"),
+        "places": SIZE,
+        "letters": Kind("a whole number from 0 to 65536", Annotated[int, Field(ge=0, le=65536)]),
+        "alphabet": TEXT,
     },
     "src.models.proposals.predictor.SegmentSettings": {
         **dict.fromkeys(("hidden", "width"), SIZE),
