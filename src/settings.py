@@ -333,6 +333,15 @@ PARTS: dict[str, dict[str, Kind]] = {
         "letters": Kind("a whole number from 0 to 65536", Annotated[int, Field(ge=0, le=65536)]),
         "alphabet": TEXT,
     },
+    "src.models.regression.lgi.LGISettings": {
+        **dict.fromkeys(("hidden", "attention", "places"), SIZE),
+        **dict.fromkeys(("phrases", "blocks"), LAYERS),
+        "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(_odd)]),
+        "heads": COUNT,
+        "dropout": RATE,
+        "output": one_of("relu", "sigmoid"),
+        "distinct": WEIGHT,
+    },
     "src.models.proposals.predictor.SegmentSettings": {
         **dict.fromkeys(("hidden", "width"), SIZE),
         "layers": Kind("a whole number from 0 to 64", Annotated[int, Field(ge=0, le=64)]),

@@ -73,6 +73,7 @@ def test_another_configuration_is_refused_with_what_to_add(shared: Path, tmp_pat
     [
         ("vslnet", "vslnet", ["predictor.network.alphabet=abcdefghijklmnopqr"]),
         ("vslnet_transformer", "vslnet", ["predictor.network.alphabet=abcdefghijklmnopqr"]),
+        ("lgi_padded", "emb", []),
     ],
 )
 def test_what_is_said_to_add_makes_it_the_published_network(

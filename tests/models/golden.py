@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from src.build import Parts
 from src.data.batch import GroundTruth, Inputs
 from src.data.records import Moment
+from src.models.network import Network
 from src.models.published import Published
 from src.models.releases import read_published
 from tests.compose import compose
@@ -37,11 +38,18 @@ class Golden:
         settings = [f"predictor.network.{key}={value}" for key, value in self.published.settings.items()]
         sizes = [f"features.dim={self.published.video_dim}", f"text.dim={self.published.text_dim}"]
         parts = [f"predictor={self.published.predictor}", "merger=none", "paragraph=none"]
-        self.network = Parts(compose(*parts, *settings, *sizes, *overrides, "folder=.", config="train")).network
-        missing, unexpected = self.network.load_state_dict(self.published.weights, strict=False)
+        self.network: Network = Parts(
+            compose(*parts, *settings, *sizes, *overrides, "folder=.", config="train")
+        ).network
+        without_chance(self.network)
+        missing, unexpected = self.begin()
         assert set(missing) <= {"unknown_word"}
         assert not unexpected
-        without_chance(self.network)
+
+    def begin(self) -> Any:
+        """The network as the file has it, before its step."""
+        self.network.zero_grad()
+        return self.network.train().load_state_dict(self.published.weights, strict=False)
 
     def __contains__(self, name: str) -> bool:
         return name in self.arrays
@@ -146,6 +154,14 @@ class Golden:
             theirs = self[f"output/{name}"]
             assert values.shape == theirs.shape, name
             torch.testing.assert_close(values[mask], theirs[mask], msg=of(name), **CLOSE)
+
+    def assert_state(self, group: str) -> None:
+        """Compare what the network keeps with the file's outputs of a group."""
+        ours, prefix = self.network.state_dict(), f"output/{group}/"
+        kept = [name.removeprefix(prefix) for name in self.arrays if name.startswith(prefix)]
+        assert kept
+        for name in kept:
+            torch.testing.assert_close(ours[self.published.names[name]], self[f"{prefix}{name}"], msg=of(name), **CLOSE)
 
     def assert_losses(self, found: dict[str, Tensor]) -> None:
         """Compare each with the file's loss of that name."""

@@ -14,7 +14,11 @@ from tests.models.golden import without_chance
 from tests.models.samples import sample
 
 SMALL = ("features.dim=12", "text.dim=10", "folder=.", "merger=none", "paragraph=none")
-LARGER = {"vslnet": ("predictor.network.hidden=64",), "vslnet_transformer": ("predictor.network.hidden=64",)}
+LARGER = {
+    "vslnet": ("predictor.network.hidden=64",),
+    "vslnet_transformer": ("predictor.network.hidden=64",),
+    "lgi": ("predictor.network.hidden=64", "predictor.network.attention=32"),
+}
 """Settings of a network large enough, and small enough to be quick."""
 
 
