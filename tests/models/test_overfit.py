@@ -17,7 +17,7 @@ SMALL = ("features.dim=12", "text.dim=10", "folder=.", "merger=none", "paragraph
 LARGER = {
     "vslnet": ("predictor.network.hidden=64",),
     "vslnet_transformer": ("predictor.network.hidden=64",),
-    "lgi": ("predictor.network.hidden=64", "predictor.network.attention=32"),
+    "lgi": ("predictor.network.hidden=64", "predictor.network.attention=32", "predictor.network.kernel=5"),
 }
 """Settings of a network large enough, and small enough to be quick."""
 

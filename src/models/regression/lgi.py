@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from src.data.batch import GroundTruth, Inputs
 from src.models.attention import AdditiveAttention, attend
 from src.models.dropout import Dropout
-from src.models.lstm import WordStates, sentence
 from src.models.normalisation import MaskedBatchNorm
 from src.models.position import LearnedCode
 from src.models.predictor import Predictor, Stream, Streams
+from src.models.words import WordStates, sentence
 from src.moments import RankedMoments
 
 
@@ -173,7 +173,7 @@ class LGI(Predictor[LGIOutput]):
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
         if stream == "query":
-            return WordStates(dim, self.hidden // 2, layers=2, dropout=self.settings.dropout)
+            return WordStates(dim, self.hidden // 2, 2, self.settings.dropout)
         return ClipEmbedding(dim, self.hidden, self.settings.dropout)
 
     def forward(self, streams: Streams) -> LGIOutput:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from src.models.lstm import BidirectionalLSTM
+from src.models.recurrent import LSTM, BidirectionalLSTM
 from src.models.span.convolutional import ConvolutionalEncoder
 
 
@@ -46,10 +46,10 @@ class ForwardHead(BoundaryHead):
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
-        self.lstm = nn.LSTM(dim, dim, batch_first=True)
+        self.lstm = LSTM(dim, dim)
 
     def states(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        state = self.lstm(x)[0]
+        state = self.lstm(x)
         return state, state
 
 

@@ -60,7 +60,8 @@ class SpanPredictor(BoundaryPredictor):
         similarity = SIMILARITIES[settings.similarity]
         self.encoder = Encoder(hidden, heads, dropout, settings.guide_kernel)
         self.fusion = Fusion(hidden, similarity(hidden, dropout), nn.ReLU())
-        self.span = SpanBranch(hidden, BidirectionalHead(hidden), BidirectionalHead(hidden))
+        start, end = BidirectionalHead(hidden), BidirectionalHead(hidden)
+        self.span = SpanBranch(hidden, start, end)
         self.ranking = (
             RankingBranch(hidden, heads, dropout, similarity(hidden, dropout), settings.ranking_layers)
             if settings.ranking
@@ -69,13 +70,13 @@ class SpanPredictor(BoundaryPredictor):
         begin(self)
         if settings.begin_alike:
             self._begin_alike()
+            _copy(start.lstm, end.lstm)
 
     def _begin_alike(self) -> None:
         """Layers of one kind start with the same weights."""
         encoder, ranking = self.encoder, self.ranking
         _copy(encoder.explore, encoder.context)
         _copy(encoder.explore_query, encoder.query_context)
-        _copy(self.span.start.lstm, self.span.end.lstm)
         if ranking is not None:
             _copy(encoder.attend_query, ranking.proposals_to_query)
             _copy(ranking.self_attention, ranking.context)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.models.lstm import sentence
 from src.models.regression.lgi import attention_labels
+from src.models.words import sentence
 from tests.models.golden import Golden, watched
 
 
