@@ -15,6 +15,7 @@ from src.settings.kinds import (
     RATE,
     SHARE,
     SIZE,
+    TEXT,
     TWO_SHARES,
     WEIGHT,
     Kind,
@@ -24,6 +25,18 @@ from src.settings.kinds import (
     or_null,
 )
 
+_SPAN: dict[str, Kind] = {
+    "hidden": SIZE,
+    "heads": COUNT,
+    "dropout": RATE,
+    "highlight_weight": WEIGHT,
+    "highlight_extend": WEIGHT,
+    "highlight_positive": POSITIVE,
+    "most_overlap": SHARE,
+    "choice": one_of("probability", "expected_iou"),
+    "supervise": one_of("fused", "video", "both"),
+    "paragraph_highlight": FLAG,
+}
 _DETR: dict[str, Kind] = {
     "hidden": SIZE,
     "heads": COUNT,
@@ -39,25 +52,32 @@ _DETR_WEIGHTS = dict.fromkeys(("span", "giou", "label", "background", "saliency"
 
 MODELS: dict[str, dict[str, Kind]] = {
     "src.models.span.predictor.SpanSettings": {
-        "hidden": SIZE,
-        "heads": COUNT,
-        "dropout": RATE,
+        **_SPAN,
         "similarity": one_of("bilinear", "trilinear"),
         "ranking_layers": Kind("a whole number from 0 to 64", Annotated[int, Field(ge=0, le=64)]),
-        "highlight_weight": WEIGHT,
-        "highlight_extend": WEIGHT,
         "highlight_end": one_of("paper", "published"),
         "ranking_iou": TWO_SHARES,
-        "most_overlap": SHARE,
-        "choice": one_of("probability", "expected_iou"),
-        "supervise": one_of("fused", "video", "both"),
-        "paragraph_highlight": FLAG,
         "candidate_iou": TWO_SHARES,
-        "highlight_positive": POSITIVE,
         "position": one_of("sine", "none"),
         "begin_alike": FLAG,
         "guide_kernel": Kind("an odd whole number, 1 or more", Annotated[int, Field(ge=1), AfterValidator(odd)]),
         "ranking": FLAG,
+    },
+    "src.models.span.vslnet.VSLNetSettings": {
+        **_SPAN,
+        "head": one_of("lstm", "encoder"),
+        "places": SIZE,
+        "letters": Kind("a whole number from 0 to 65536", Annotated[int, Field(ge=0, le=65536)]),
+        "alphabet": TEXT,
+    },
+    "src.models.regression.lgi.LGISettings": {
+        **dict.fromkeys(("hidden", "attention", "places"), SIZE),
+        **dict.fromkeys(("phrases", "blocks"), LAYERS),
+        "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(odd)]),
+        "heads": COUNT,
+        "dropout": RATE,
+        "output": one_of("relu", "sigmoid"),
+        "distinct": WEIGHT,
     },
     "src.models.proposals.predictor.SegmentSettings": {
         **dict.fromkeys(("hidden", "width"), SIZE),

@@ -87,8 +87,8 @@ TRAINING: dict[str, dict[str, Kind]] = {
             least=0,
         ),
     },
-    "torch.optim.Adam": {"lr": POSITIVE, "weight_decay": WEIGHT},
-    "torch.optim.AdamW": {"lr": POSITIVE, "weight_decay": WEIGHT},
+    "torch.optim.Adam": {"lr": POSITIVE, "weight_decay": WEIGHT, "eps": POSITIVE},
+    "torch.optim.AdamW": {"lr": POSITIVE, "weight_decay": WEIGHT, "eps": POSITIVE},
     "torch.optim.lr_scheduler.ConstantLR": {"factor": SHARE},
     "torch.optim.lr_scheduler.LinearLR": {
         "start_factor": Kind("a number above 0, at most 1", Annotated[float, Field(gt=0, le=1)]),

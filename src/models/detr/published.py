@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -114,20 +114,20 @@ class Kind:
 
     def read(self, weights: Weights) -> Published:
         """The network of a published state dict."""
+        names = {name: ours for name in weights if (ours := self.rename(name)) is not None}
         return Published(
             predictor=self.predictor,
             settings={name: measure(weights) for name, measure in {**SIZES, **self.sizes}.items()},
             video_dim=weights[_VIDEO].shape[1] - 2,
             text_dim=weights[_WORDS].shape[1],
-            weights=dict(self._ours(weights)),
+            weights={ours: self._shaped(ours, weights[name]).float() for name, ours in names.items()},
+            names=names,
         )
 
-    def _ours(self, weights: Weights) -> Iterator[tuple[str, Tensor]]:
-        for published_name, weight in weights.items():
-            name = self.rename(published_name)
-            if name is not None:
-                shape = self.shapes.get(name.removeprefix("predictor."))
-                yield name, (weight if shape is None else shape(weight)).float()
+    def _shaped(self, name: str, weight: Tensor) -> Tensor:
+        """A published weight in the shape of ours, whose name is given."""
+        shape = self.shapes.get(name.removeprefix("predictor."))
+        return weight if shape is None else shape(weight)
 
 
 def _row(weight: Tensor) -> Tensor:
