@@ -8,8 +8,16 @@ from src.errors import UserError
 from src.models.detr import published as detr
 from src.models.points import published as points
 from src.models.published import Published, Release, read_weights
+from src.models.regression import published as regression
+from src.models.span import published as span
 
-RELEASES: tuple[Release, ...] = (*detr.RELEASES, points.UNIVTG, points.FLASH_VTG)
+RELEASES: tuple[Release, ...] = (
+    *detr.RELEASES,
+    points.UNIVTG,
+    points.FLASH_VTG,
+    span.RELEASE,
+    *regression.RELEASES,
+)
 
 
 def read_published(path: Path) -> Published:

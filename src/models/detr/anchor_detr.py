@@ -23,19 +23,21 @@ class AnchorDETR(DETR):
 
     Args:
         settings: The sizes.
-        decoder_layers: Layers of the decoder; None: as many as of the other stacks.
+        decoder: Another decoder than that of QD-DETR.
         residual: What drops the branches of the layers.
     """
 
     def __init__(
         self,
         settings: DETRSettings,
-        decoder_layers: int | None = None,
+        decoder: AnchorDecoder | None = None,
         residual: Callable[[float], nn.Module] = Dropout,
     ) -> None:
         super().__init__(settings)
-        hidden, layers = settings.hidden, decoder_layers or settings.layers
-        self.decoder = AnchorDecoder(*settings.sizes, layers, nn.PReLU, settings.dropout, residual)
+        hidden = settings.hidden
+        if decoder is None:
+            decoder = AnchorDecoder(*settings.sizes, settings.layers, nn.PReLU, settings.dropout, residual)
+        self.decoder = decoder
         self.queries = nn.Parameter(torch.randn(settings.queries, 2))
         self.label = nn.Linear(hidden, 2)
         self.span = mlp(hidden, 2, layers=3)
@@ -67,10 +69,9 @@ class TokenDETR(AnchorDETR):
     def __init__(
         self,
         settings: DETRSettings,
-        decoder_layers: int | None = None,
         residual: Callable[[float], nn.Module] = Dropout,
     ) -> None:
-        super().__init__(settings, decoder_layers, residual)
+        super().__init__(settings, residual=residual)
         sizes = (*settings.sizes, nn.PReLU, settings.dropout, residual)
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(settings.layers))
         self.global_position = nn.Parameter(torch.randn(settings.hidden))

@@ -187,13 +187,22 @@ class AnchorDecoder(nn.Module):
         here = anchors
         contents, places = [], [anchors]
         for layer in self.layers:
-            code = anchor_code(here, content.shape[-1])
+            code = self.code(here)
             query_position = self.position(code)
             code = code * scale * self.reference_width(content).sigmoid() / here[..., 1:]
             content = layer(content, query_position, code, memory, position, mask)
             contents.append(self.norm(content))
             scale = self.code_scale(content)
-            places.append((self.move(content) + logit(here)).sigmoid())
-            # The next layer reads where the anchors are; it does not move them to read better.
-            here = places[-1].detach()
+            place, here = self.moved(content, here)
+            places.append(place)
         return torch.stack(contents), torch.stack(places)
+
+    def code(self, anchors: Tensor) -> Tensor:
+        """Anchors (B, N, 2) as they are read: (B, N, d)."""
+        return anchor_code(anchors, self.norm.normalized_shape[0])
+
+    def moved(self, content: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the anchors (B, N, 2) go from a layer with content (B, N, d), and where the next layer reads them."""
+        place = (self.move(content) + logit(anchors)).sigmoid()
+        # The next layer reads where the anchors are; it does not move them to read better.
+        return place, place.detach()

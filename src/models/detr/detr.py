@@ -46,6 +46,7 @@ class Target:
         positive, negative: (B, P) clips of the pairs that the margin loss compares.
         first: (B, L) bool, the clips of the first annotated window.
         sources: the source video of each sample.
+        inside: (B, L) bool, the clips of all windows; only where a network asks for it.
     """
 
     spans: Tensor
@@ -55,6 +56,7 @@ class Target:
     negative: Tensor
     first: Tensor
     sources: list[str]
+    inside: Tensor = None  # type: ignore[assignment]
 
     @property
     def next_is_other(self) -> Tensor:
@@ -139,11 +141,14 @@ class DETR(Predictor[Prediction]):
         return ClipEmbedding(dim, self.hidden, settings.input_dropout, streams)
 
     def losses(self, output: Prediction, inputs: Inputs, truth: GroundTruth, progress: float) -> dict[str, Tensor]:
+        return self.terms(output, inputs, self.target(inputs, truth, queries=output.spans.shape[2]))
+
+    def target(self, inputs: Inputs, truth: GroundTruth, queries: int) -> Target:
+        """What `queries` moment queries are taught in this step, drawn at random where there is a choice."""
         labels, mask = saliency_labels(inputs, truth), inputs.snippet_mask
         pairs = draw_pairs(labels, mask)
-        spans = self._targets(truth, queries=output.spans.shape[2])
-        first = first_window(inputs, truth)
-        return self.terms(output, inputs, Target(spans, labels, mask, *pairs, first, sources(truth.moments)))
+        spans = self._targets(truth, queries)
+        return Target(spans, labels, mask, *pairs, first_window(inputs, truth), sources(truth.moments))
 
     def terms(self, output: Prediction, inputs: Inputs, target: Target) -> dict[str, Tensor]:
         """The terms of the training loss, weighted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -114,20 +114,20 @@ class Kind:
 
     def read(self, weights: Weights) -> Published:
         """The network of a published state dict."""
+        names = {name: ours for name in weights if (ours := self.rename(name)) is not None}
         return Published(
             predictor=self.predictor,
             settings={name: measure(weights) for name, measure in {**SIZES, **self.sizes}.items()},
             video_dim=weights[_VIDEO].shape[1] - 2,
             text_dim=weights[_WORDS].shape[1],
-            weights=dict(self._ours(weights)),
+            weights={ours: self._shaped(ours, weights[name]).float() for name, ours in names.items()},
+            names=names,
         )
 
-    def _ours(self, weights: Weights) -> Iterator[tuple[str, Tensor]]:
-        for published_name, weight in weights.items():
-            name = self.rename(published_name)
-            if name is not None:
-                shape = self.shapes.get(name.removeprefix("predictor."))
-                yield name, (weight if shape is None else shape(weight)).float()
+    def _shaped(self, name: str, weight: Tensor) -> Tensor:
+        """A published weight in the shape of ours, whose name is given."""
+        shape = self.shapes.get(name.removeprefix("predictor."))
+        return weight if shape is None else shape(weight)
 
 
 def _row(weight: Tensor) -> Tensor:
@@ -138,6 +138,10 @@ def _row(weight: Tensor) -> Tensor:
 def _value(weight: Tensor) -> Tensor:
     """The value's part of the stacked input projections of an attention."""
     return weight.chunk(3)[2]
+
+
+def _first(weight: Tensor) -> Tensor:
+    return weight[:1]
 
 
 def _kernel(weight: Tensor) -> Tensor:
@@ -287,6 +291,28 @@ KINDS = (
             "word_centres": size("CIM.txt_mu", 0),
             "clip_centres": size("CIM.vid_mu", 0),
             "width": size("CIM.sim_vid.layers.0.weight", 0),
+        },
+    ),
+    Kind(
+        "bm_detr",
+        "BM-DETR",
+        mark="FPM.0.weight",
+        renames=(
+            (r"^FPM\.", "probability."),
+            (r"^transformer\.encoder\.query_scale\.", "position_scale."),
+            (r"^vid_att_pooling\.", "video_pool."),
+            (r"^txt_att_pooling\.", "query_pool."),
+            (r"_pool\.feat2att\.", "_pool.hidden."),
+            (r"_pool\.to_alpha\.", "_pool.score."),
+            (r"_pool\.fc\.", "_pool.output."),
+            (r"^contrastive_align_vid_proj\.", "align_video."),
+            (r"^contrastive_align_txt_proj\.", "align_query."),
+        ),
+        # Of the two widths that it gives an anchor, one is read.
+        shapes={"decoder.reference_width.2.weight": _first, "decoder.reference_width.2.bias": _first},
+        sizes={
+            "decoder_layers": count("transformer.decoder"),
+            "alignment": size("contrastive_align_vid_proj.weight", 0),
         },
     ),
     Kind("qd_detr", "QD-DETR", mark="global_rep_token"),

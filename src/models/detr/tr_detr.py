@@ -58,7 +58,7 @@ class TRDETR(AnchorDETR):
         super().__init__(settings)
         hidden, layers, dropout = settings.hidden, settings.layers, settings.dropout
         sizes = (*settings.sizes, nn.PReLU, dropout)
-        self.fusion = Fusion(hidden, Trilinear(hidden, dropout))
+        self.fusion = Fusion(hidden, Trilinear(hidden, dropout), nn.ReLU())
         self.text_to_video = nn.ModuleList(TextToVideoLayer(*sizes) for _ in range(layers))
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(layers))
         initialise(self.fusion.similarity, self.fusion.pool, self.text_to_video, self.encoder)

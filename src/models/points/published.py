@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
 
 from src.models import published
 from src.models.detr.published import RENAMES, UNUSED
@@ -33,27 +37,66 @@ _FLASH_VTG = (
 )
 
 
-def rename_univtg(name: str) -> str:
-    """Our name of a published parameter of UniVTG."""
-    name = published.rename(name, (*_UNIVTG, *RENAMES))
-    return name if name.startswith("embed_") else f"predictor.{name}"
+def _read(
+    weights: Weights,
+    predictor: str,
+    renamed: Callable[[str], str],
+    shaped: Callable[[str, Tensor], Tensor],
+    settings: dict[str, Any],
+) -> Published:
+    """A network of a state dict, of whose weights these say our names and shapes, and its settings but for the sizes."""
+    names = {}
+    for name in weights:
+        if not name.startswith(UNUSED):
+            ours = renamed(name)
+            names[name] = ours if ours.startswith("embed_") else f"predictor.{ours}"
+    width, hidden = weights["transformer.encoder.layers.0.linear1.weight"].shape
+    layers = count(weights, r"transformer\.encoder\.layers\.(\d+)\.")
+    return Published(
+        predictor=predictor,
+        settings={"hidden": hidden, "feed_forward": width, "layers": layers, **settings},
+        video_dim=weights["input_vid_proj.0.net.1.weight"].shape[1] - 2,
+        text_dim=weights["input_txt_proj.0.net.1.weight"].shape[1],
+        weights={ours: shaped(name, weights[name].float()) for name, ours in names.items()},
+        names=names,
+    )
 
 
 def _univtg(weights: Weights) -> Published:
-    ours = {rename_univtg(name): weight.float() for name, weight in weights.items() if not name.startswith(UNUSED)}
-    ours["predictor.pool.weight"] = ours["predictor.pool.weight"].T
-    width, hidden = weights["transformer.encoder.layers.0.linear1.weight"].shape
-    return Published(
-        predictor="univtg",
-        settings={
-            "hidden": hidden,
-            "feed_forward": width,
-            "layers": count(weights, r"transformer\.encoder\.layers\.(\d+)\."),
-        },
-        video_dim=weights["input_vid_proj.0.net.1.weight"].shape[1] - 2,
-        text_dim=weights["input_txt_proj.0.net.1.weight"].shape[1],
-        weights=ours,
-    )
+    def renamed(name: str) -> str:
+        return published.rename(name, (*_UNIVTG, *RENAMES))
+
+    def shaped(name: str, weight: Tensor) -> Tensor:
+        return weight.T if name == "weightedpool.weight" else weight
+
+    return _read(weights, "univtg", renamed, shaped, {})
+
+
+def _flash_vtg(weights: Weights) -> Published:
+    def renamed(name: str) -> str:
+        # Every block of a level, and every layer of a scorer, is a few places further on.
+        name = re.sub(r"^(\w+_head)\.fc\.layers\.(\d+)", lambda at: f"{at[1]}.score.{2 * int(at[2])}", name)
+        name = re.sub(
+            r"^pyramid\.blocks\.(\d+)\.(\d+)",
+            lambda at: f"pyramid.{at[1]}.{int(at[2]) // 5}.{'convolution' if int(at[2]) % 5 == 1 else 'norm'}",
+            name,
+        )
+        return published.rename(name, (*_FLASH_VTG, *RENAMES))
+
+    def shaped(name: str, weight: Tensor) -> Tensor:
+        # Convolutions over time that stand as ones over an image of one row.
+        return weight.squeeze(2) if weight.dim() == 4 else weight
+
+    settings = {
+        "dummy_layers": count(weights, r"txtproj_encoder\.layers\.(\d+)\."),
+        "cross_layers": count(weights, r"transformer\.t2v_encoder\.layers\.(\d+)\."),
+        "dummies": len(weights["dummy_rep_token"]),
+        "levels": len(weights["coef"]),
+        "kernel": weights["class_head.convs.0.weight"].shape[-1],
+        "convolutions": count(weights, r"class_head\.convs\.(\d+)\."),
+        "score_layers": count(weights, r"class_head\.fc\.layers\.(\d+)\."),
+    }
+    return _read(weights, "flash_vtg", renamed, shaped, settings)
 
 
 UNIVTG = Release(
@@ -66,46 +109,6 @@ UNIVTG = Release(
     ),
     _univtg,
 )
-
-
-def rename_flash_vtg(name: str) -> str:
-    """Our name of a published parameter of FlashVTG."""
-    # Every block of a level, and every layer of a scorer, is a few places further on.
-    name = re.sub(r"^(class|conf)_head\.fc\.layers\.(\d+)", lambda at: f"{at[1]}_head.score.{2 * int(at[2])}", name)
-    name = re.sub(
-        r"^pyramid\.blocks\.(\d+)\.(\d+)",
-        lambda at: f"pyramid.{at[1]}.{int(at[2]) // 5}.{'convolution' if int(at[2]) % 5 == 1 else 'norm'}",
-        name,
-    )
-    name = published.rename(name, (*_FLASH_VTG, *RENAMES))
-    return name if name.startswith("embed_") else f"predictor.{name}"
-
-
-def _flash_vtg(weights: Weights) -> Published:
-    ours = {rename_flash_vtg(name): weight.float() for name, weight in weights.items() if not name.startswith(UNUSED)}
-    # Convolutions over time that stand as ones over an image of one row.
-    ours = {name: weight.squeeze(2) if weight.dim() == 4 else weight for name, weight in ours.items()}
-    width, hidden = weights["transformer.encoder.layers.0.linear1.weight"].shape
-    return Published(
-        predictor="flash_vtg",
-        settings={
-            "hidden": hidden,
-            "feed_forward": width,
-            "dummy_layers": count(weights, r"txtproj_encoder\.layers\.(\d+)\."),
-            "cross_layers": count(weights, r"transformer\.t2v_encoder\.layers\.(\d+)\."),
-            "layers": count(weights, r"transformer\.encoder\.layers\.(\d+)\."),
-            "dummies": len(weights["dummy_rep_token"]),
-            "levels": len(weights["coef"]),
-            "kernel": weights["class_head.convs.0.weight"].shape[-1],
-            "convolutions": count(weights, r"class_head\.convs\.(\d+)\."),
-            "score_layers": count(weights, r"class_head\.fc\.layers\.(\d+)\."),
-        },
-        video_dim=weights["input_vid_proj.0.net.1.weight"].shape[1] - 2,
-        text_dim=weights["input_txt_proj.0.net.1.weight"].shape[1],
-        weights=ours,
-    )
-
-
 FLASH_VTG = Release(
     "FlashVTG", ("coef", "dummy_rep_token", "pooling.att.weight", "class_head.convs.0.weight"), _flash_vtg
 )

@@ -10,116 +10,83 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from src.models.points.published import rename_univtg
-from src.models.points.univtg import Output, Target, UniVTG
-from tests.models.points.golden import Golden, load
+from tests.models.golden import watched
+from tests.models.points.golden import PointGolden, rows
 
-FILES = ["univtg.npz", "univtg_released.npz"]
-WEIGHTS = {"span": ("b", 10.0), "giou": ("g", 1.0), "foreground": ("f", 10.0), "within": ("s_intra", 0.05)}
-WEIGHTS |= {"between": ("s_inter", 0.01)}
-CLOSE = {"atol": 1e-4, "rtol": 0.0}
+LOSSES = {"b": ("span", 10.0), "g": ("giou", 1.0), "f": ("foreground", 10.0)}
+LOSSES |= {"s_intra": ("within", 0.05), "s_inter": ("between", 0.01)}
 
 
-@pytest.fixture(params=FILES)
-def golden(request: pytest.FixtureRequest, shared: Path) -> Golden:
-    file = shared / "parity" / request.param
-    still = ["predictor.network.depth_dropout=0", "predictor.network.input_dropout=0"]
-    return load(file, "univtg", rename_univtg, *still)
+@pytest.fixture(params=["univtg", "univtg_released"])
+def golden(request: pytest.FixtureRequest, shared: Path) -> PointGolden:
+    return PointGolden(shared / "parity" / f"{request.param}.npz")
 
 
-def predictor(golden: Golden) -> UniVTG:
-    assert isinstance(golden.network.predictor, UniVTG)
-    return golden.network.predictor
+def terms(golden: PointGolden) -> dict[str, Tensor]:
+    """The losses, with the clips that were drawn."""
+    inputs, network = golden.inputs, golden.predictor
+    target = replace(network.target(inputs, golden.truth), positive=golden["input/positive_clip"])
+    return network.terms(golden(), target, network.times(inputs))
 
 
-def target(golden: Golden) -> Target:
-    """Ours, with the clip that was drawn."""
-    ours = predictor(golden).target(golden.inputs, golden.truth)
-    return replace(ours, positive=golden["input/positive_clip"])
+def test_every_step(golden: PointGolden) -> None:
+    network, mask, words = golden.predictor, golden.mask, golden.query_mask
+    heads = {"class": network.foreground, "span": network.reach}
+    layers = {f"encoder_{index}": layer for index, layer in enumerate(network.encoder)}
+    hidden = {f"{name}_hidden_{index}": head[index] for name, head in heads.items() for index in (0, 1)}
+    with watched(**layers, **hidden) as seen:
+        output = golden()
+    found: dict[str, Tensor | tuple[Tensor, Tensor]] = {name: (seen[name][0].relu(), mask) for name in hidden}
+    for name in layers:
+        clips, of_words = seen[name][0].split([mask.shape[1], words.shape[1]], dim=1)
+        found |= {name: (clips, mask), name.replace("_", "_words_"): (of_words, words)}
+    streams = golden.streams(golden.inputs)
+    golden.assert_outputs(
+        {
+            **found,
+            "video_embedded": (output.clips, mask),
+            "query_embedded": (streams.query + network.stream_types[0], words),
+            "sentence": output.sentence,
+            "class_logits": (output.foreground, mask),
+            "offsets": (output.reach * torch.tensor([-1.0, 1.0]), mask),
+            "saliency_scores": (output.saliency, mask),
+        }
+    )
 
 
-def run(golden: Golden) -> Output:
-    return predictor(golden)(golden.streams())
-
-
-def terms(golden: Golden, output: Output) -> dict[str, Tensor]:
-    return predictor(golden).terms(output, target(golden), predictor(golden).times(golden.inputs))
-
-
-def test_every_step(golden: Golden) -> None:
-    network, streams, mask, words = predictor(golden), golden.streams(), golden.mask, golden.query_mask
-    steps: dict[str, Tensor] = {}
-
-    def keep(name: str):
-        return lambda module, arguments, result: steps.__setitem__(name, result)
-
-    for index, layer in enumerate(network.encoder):
-        layer.register_forward_hook(keep(f"encoder_{index}"))
-    for ours, theirs in (("foreground", "class"), ("reach", "span")):
-        for index, convolution in enumerate(list(getattr(network, ours))[:-1]):
-            convolution.register_forward_hook(keep(f"{theirs}_hidden_{index}"))
-    output = network(streams)
-
-    assert_close(output.clips[mask], golden["output/video_embedded"][mask], **CLOSE)
-    assert_close((streams.query + network.stream_types[0])[words], golden["output/query_embedded"][words], **CLOSE)
-    assert_close(output.sentence, golden["output/sentence"], **CLOSE)
-    clips = mask.shape[1]
-    for name, result in steps.items():
-        ours = result[:, :clips] if name.startswith("encoder") else result.relu()
-        assert_close(ours[mask], golden[f"output/{name}"][mask], **CLOSE)
-        if name.startswith("encoder"):
-            assert_close(result[:, clips:][words], golden[f"output/{name.replace('_', '_words_')}"][words], **CLOSE)
-    assert len(steps) == len(network.encoder) + 4
-    assert_close(output.foreground[mask], golden["output/class_logits"][mask], **CLOSE)
-    assert_close(output.reach[mask], golden["output/offsets"].abs()[mask], **CLOSE)
-    assert_close(output.saliency[mask], golden["output/saliency_scores"][mask], **CLOSE)
-
-
-def test_what_is_taught(golden: Golden) -> None:
-    ours, mask = predictor(golden).target(golden.inputs, golden.truth), golden.mask
-    inside = golden["input/foreground"].bool()
-    assert torch.equal(ours.foreground & mask, inside & mask)
+def test_what_is_taught(golden: PointGolden) -> None:
+    ours, mask = golden.predictor.target(golden.inputs, golden.truth), golden.mask
+    inside = golden["input/foreground"].bool() & mask
+    assert torch.equal(ours.foreground, inside)
     assert_close(ours.bounds[inside], golden["input/target_bounds"][inside], atol=1e-6, rtol=0.0)
-    times = predictor(golden).times(golden.inputs)
-    assert_close(times[mask], golden["input/timestamp"][mask], atol=1e-6, rtol=0.0)
+    assert_close(golden.predictor.times(golden.inputs)[mask], golden["input/timestamp"][mask], atol=1e-6, rtol=0.0)
     assert (ours.labels.gather(1, ours.positive[:, None]) > 0).all()
 
 
-def test_every_loss(golden: Golden) -> None:
-    ours = terms(golden, run(golden))
-    for name, (theirs, weight) in WEIGHTS.items():
-        assert_close(ours[name], weight * golden[f"output/loss_{theirs}"], atol=0.0, rtol=1e-5)
-    assert_close(sum(ours.values()), golden["output/loss_total"], atol=0.0, rtol=1e-5)
+def test_every_loss_and_gradient(golden: PointGolden) -> None:
+    ours = terms(golden)
+    total = torch.stack(list(ours.values())).sum()
+    golden.assert_losses({name: ours[own] / weight for name, (own, weight) in LOSSES.items()} | {"total": total})
+    total.backward()
+    golden.assert_gradients(floor=1e-6)
 
 
-def test_gradient_norms(golden: Golden) -> None:
-    sum(terms(golden, run(golden)).values()).backward()
-    names = [name.removeprefix("grad_norm/") for name in golden.numbers if name.startswith("grad_norm/")]
-    assert len(names) > 60
-    for name in names:
-        published = golden[f"grad_norm/{name}"]
-        assert_close(
-            golden.gradient(name), published, atol=1e-6, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
-        )
+def test_decoded_moments(golden: PointGolden) -> None:
+    output, network = golden(), golden.predictor
+    for most_overlap, name in ((0.7, "decoded_nms"), (1.0, "decoded")):
+        network.settings = replace(network.settings, most_overlap=most_overlap)
+        published = golden[f"output/{name}"]
+        ranked = network.decode(output, golden.inputs, top=published.shape[1])
+        assert torch.equal(ranked.present, ~published[..., 0].isnan())
+        for row, count in enumerate(ranked.counts.tolist()):
+            ours = rows(ranked.windows[row, :count], ranked.scores[row, :count])
+            assert_close(ours, rows(published[row, :count, :2], published[row, :count, 2]), atol=1e-3, rtol=0.0)
+    golden.assert_outputs({"highlight": (ranked.saliency, golden.mask)})
 
 
-def test_decoded_moments(golden: Golden) -> None:
-    output = run(golden)
-    for setting, theirs in ((0.7, "decoded_nms"), (1.0, "decoded")):
-        predictor(golden).settings = replace(predictor(golden).settings, most_overlap=setting)
-        published = golden[f"output/{theirs}"]
-        ranked = predictor(golden).decode(output, golden.inputs, top=published.shape[1])
-        there = ~published[..., 0].isnan()
-        assert torch.equal(ranked.present, there)
-        ours = torch.cat((ranked.windows, ranked.scores[..., None]), dim=-1)
-        assert_close(ours[there], published[there], atol=2e-3, rtol=0.0)
-    assert ranked.saliency is not None
-    assert_close(ranked.saliency[golden.mask], golden["output/highlight"][golden.mask], **CLOSE)
-
-
-def test_a_sample_is_the_same_alone_and_in_any_batch(golden: Golden) -> None:
-    together = run(golden)
-    for index, (clips, words) in enumerate(zip(golden.mask.sum(1), golden.query_mask.sum(1), strict=True)):
-        alone = predictor(golden)(golden.streams(slice(index, index + 1), int(clips), int(words)))
-        for ours, theirs in zip(alone[:3], together[:3], strict=True):
-            assert_close(ours[0], theirs[index, : int(clips)], atol=1e-5, rtol=1e-5)
+def test_a_sample_is_the_same_alone_and_in_any_batch(golden: PointGolden) -> None:
+    together = golden()
+    for row, length in enumerate(golden["input/video_length"].tolist()):
+        alone = golden(golden.alone(row))
+        for name in ("foreground", "reach", "saliency"):
+            assert_close(getattr(alone, name)[0], getattr(together, name)[row, :length], atol=1e-5, rtol=1e-5)
