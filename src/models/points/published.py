@@ -44,7 +44,7 @@ def _read(
     shaped: Callable[[str, Tensor], Tensor],
     settings: dict[str, Any],
 ) -> Published:
-    """A network of a state dict, of whose weights these say our names and shapes, and its settings but for the sizes."""
+    """A network of a state dict: `renamed` and `shaped` say its weights, `settings` what its sizes do not."""
     names = {}
     for name in weights:
         if not name.startswith(UNUSED):
