@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from src.data.batch import GroundTruth, Inputs
 from src.errors import UserError
 from src.models.detr.assignment import Matches, match, to_bounds, to_spans
-from src.models.detr.inputs import ClipEmbedding, WordEmbedding
+from src.models.detr.inputs import embedding
 from src.models.detr.labels import draw_pairs, first_window, next_is_other, saliency_labels, sources
 from src.models.detr.losses import label_loss, span_losses
 from src.models.predictor import Predictor, Stream
@@ -134,11 +134,7 @@ class DETR(Predictor[Prediction]):
         return label_loss(logits, matches, self.weights.background)
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
-        settings = self.settings
-        if stream == "query":
-            return WordEmbedding(dim, self.hidden, settings.input_dropout)
-        streams = settings.streams if stream == "video" else None
-        return ClipEmbedding(dim, self.hidden, settings.input_dropout, streams)
+        return embedding(stream, dim, self.hidden, self.settings.input_dropout, self.settings.streams)
 
     def losses(self, output: Prediction, inputs: Inputs, truth: GroundTruth, progress: float) -> dict[str, Tensor]:
         return self.terms(output, inputs, self.target(inputs, truth, queries=output.spans.shape[2]))

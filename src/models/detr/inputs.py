@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from src.data.batch import Inputs
 from src.models.dropout import Dropout
+from src.models.predictor import Stream
 
 
 def normalise(features: Tensor, streams: Sequence[int] | None = None) -> Tensor:
@@ -66,3 +67,10 @@ class ClipEmbedding(nn.Module):
     def forward(self, features: Tensor, mask: Tensor, inputs: Inputs) -> Tensor:
         """features (B, L, D), of which mask (B, L) is valid, to (B, L, d)."""
         return self.projection(placed(features, mask, self.streams))
+
+
+def embedding(stream: Stream, dim: int, hidden: int, dropout: float, streams: Sequence[int] | None) -> nn.Module:
+    """The embedding of a stream of `dim` numbers; `streams` are the sizes of what stands side by side in a video's."""
+    if stream == "query":
+        return WordEmbedding(dim, hidden, dropout)
+    return ClipEmbedding(dim, hidden, dropout, streams if stream == "video" else None)

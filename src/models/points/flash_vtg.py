@@ -18,7 +18,7 @@ from src.data.batch import GroundTruth, Inputs
 from src.models.attention import WeightedPool
 from src.models.detr.anchor_detr import apart, with_negatives
 from src.models.detr.correlation import Correlation, Engagement, engagement_loss
-from src.models.detr.inputs import ClipEmbedding, WordEmbedding
+from src.models.detr.inputs import embedding
 from src.models.detr.labels import draw_pairs, next_is_other, saliency_labels, sources
 from src.models.detr.layers import EncoderLayer, mean_of, mlp
 from src.models.dropout import StochasticDepth
@@ -157,11 +157,7 @@ class FlashVTG(Predictor[Output]):
         self.level_scale = nn.Parameter(torch.ones(settings.levels))
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
-        settings = self.settings
-        if stream == "query":
-            return WordEmbedding(dim, self.hidden, settings.input_dropout)
-        streams = settings.streams if stream == "video" else None
-        return ClipEmbedding(dim, self.hidden, settings.input_dropout, streams)
+        return embedding(stream, dim, self.hidden, self.settings.input_dropout, self.settings.streams)
 
     def sibling(self) -> FlashVTG:
         return FlashVTG(self.settings)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from src.data.batch import GroundTruth, Inputs
 from src.models.attention import WeightedPool
-from src.models.detr.inputs import ClipEmbedding, WordEmbedding
+from src.models.detr.inputs import embedding
 from src.models.detr.labels import saliency_labels
 from src.models.detr.layers import EncoderLayer, initialise
 from src.models.dropout import StochasticDepth
@@ -135,11 +135,7 @@ class UniVTG(Predictor[Output]):
         self.reach = TimeHead(hidden, 2, layers=3, kernel=3)
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
-        settings = self.settings
-        if stream == "query":
-            return WordEmbedding(dim, self.hidden, settings.input_dropout)
-        streams = settings.streams if stream == "video" else None
-        return ClipEmbedding(dim, self.hidden, settings.input_dropout, streams)
+        return embedding(stream, dim, self.hidden, self.settings.input_dropout, self.settings.streams)
 
     def sibling(self) -> UniVTG:
         return UniVTG(self.settings)
