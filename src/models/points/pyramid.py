@@ -40,7 +40,9 @@ class Points(NamedTuple):
             ranges = (torch.full_like(time, value, dtype=torch.float) for value in (stride, low, high))
             parts.append((time, *ranges, mask[:, stride - 1 :: stride][:, :count]))
         time, stride, low, high, inside = zip(*parts, strict=True)
-        return cls(torch.cat(time).float(), *map(torch.cat, (stride, low, high)), torch.cat(inside, dim=1))
+        return cls(
+            torch.cat(time).float(), torch.cat(stride), torch.cat(low), torch.cat(high), torch.cat(inside, dim=1)
+        )
 
     def answers(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Which cells answer for a window, and how far away its edges are.
