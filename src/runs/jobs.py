@@ -50,7 +50,9 @@ def run_apart(hydra: DictConfig) -> float | None:
 
     Raises:
         UserError: it failed; the message is its reason.
-        Ended: this process was asked to end, or the multirun is gone; so was the job.
+        Ended: this process was asked to end; so was the job.
+
+    Where the multirun is gone, the job is asked to end and this process, a worker of it, ends.
     """
     folder = Path(hydra.runtime.output_dir)
     places = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
@@ -72,7 +74,8 @@ def run_apart(hydra: DictConfig) -> float | None:
         try:
             while process.poll() is None:
                 if parent is not None and os.getppid() != parent:
-                    ending.end()
+                    _end(process)
+                    os._exit(1)  # as a worker, it would wait minutes for another job
                 time.sleep(_PERIOD)
         finally:
             _end(process)
