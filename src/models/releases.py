@@ -7,8 +7,10 @@ from pathlib import Path
 from src.errors import UserError
 from src.models.detr import published as detr
 from src.models.published import Published, Release, read_weights
+from src.models.regression import published as regression
+from src.models.span import published as span
 
-RELEASES: tuple[Release, ...] = (detr.RELEASE,)
+RELEASES: tuple[Release, ...] = (detr.RELEASE, span.RELEASE, *regression.RELEASES)
 
 
 def read_published(path: Path) -> Published:
