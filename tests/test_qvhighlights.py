@@ -59,7 +59,7 @@ def test_a_run_writes_both_files_that_the_server_takes(small: list[str], trained
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["cg_detr", "tr_detr", "task_weave", "eatr", "uvcom", "bm_detr"])
+@pytest.mark.parametrize("network", ["cg_detr", "tr_detr", "task_weave", "mesm", "eatr", "uvcom", "bm_detr"])
 def test_each_network_is_trained_and_its_answers_written(network: str, tmp_path: Path) -> None:
     overrides = [f"+experiment=qvhighlights_{network}", *write_qvhighlights(tmp_path), *SMALL, f"folder={tmp_path}/run"]
     make_stores(compose(*overrides, config="prepare"))
