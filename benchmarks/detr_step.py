@@ -49,6 +49,8 @@ RIVALS: dict[str, Rival] = {
     "tr_detr": Rival([(2, CLIPS, 1), (2, CLIPS, 2)], (2, CLIPS, 10)),
     # With feedback: clips read the words, another query's, and the words again; highlights of both, then moments.
     "task_weave": Rival([(2, CLIPS, 3), (2, CLIPS, 3)], (2, CLIPS, 10)),
+    # Either reading of the words, and the encoder, each also with another query's; the sentence; words from clips.
+    "mesm": Rival([(2, CLIPS, 2), (2, CLIPS, 2), (2, TOKEN, 2), (4, 1, 1), (2, WORDS, 1)], (2, CLIPS, 10)),
     "eatr": Rival([(3, BOTH, 1)], (3, BOTH, 10)),
     # Either way between clips and words, and the encoder, each also with another query's words.
     "uvcom": Rival([(3, CLIPS, 2), (3, WORDS, 2), (3, TOKEN, 2)], (3, CLIPS, 30)),

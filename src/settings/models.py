@@ -103,6 +103,12 @@ MODELS: dict[str, dict[str, Kind]] = {
         "feedback": one_of("highlights", "moments"),
         "feedback_from": SHARE,
     },
+    "src.models.detr.mesm.MESMSettings": {
+        **_DETR,
+        **dict.fromkeys(("decoder_layers", "sentence_layers"), LAYERS),
+        "classes": SIZE,
+    },
+    "src.models.detr.mesm.MESMWeights": _DETR_WEIGHTS | dict.fromkeys(("words", "sentences"), WEIGHT),
     "src.models.detr.eatr.EaTRSettings": {**_DETR, "rounds": LAYERS},
     "src.models.detr.uvcom.UVCOMSettings": {
         **_DETR,

@@ -69,9 +69,10 @@ class TokenDETR(AnchorDETR):
     def __init__(
         self,
         settings: DETRSettings,
+        decoder: AnchorDecoder | None = None,
         residual: Callable[[float], nn.Module] = Dropout,
     ) -> None:
-        super().__init__(settings, residual=residual)
+        super().__init__(settings, decoder, residual)
         sizes = (*settings.sizes, nn.PReLU, settings.dropout, residual)
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(settings.layers))
         self.global_position = nn.Parameter(torch.randn(settings.hidden))

@@ -5,7 +5,6 @@ A clip answers a query as far as it answers no other; a moment is to be found wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +16,7 @@ from src.models.detr.anchor_detr import AnchorDETR
 from src.models.detr.anchors import AnchorDecoder, anchor_code
 from src.models.detr.assignment import to_spans
 from src.models.detr.detr import DETRSettings, Prediction, Target, Weights
-from src.models.detr.labels import draw_pairs
+from src.models.detr.labels import draw_pairs, next_other
 from src.models.detr.layers import EncoderLayer, initialise, mlp
 from src.models.detr.losses import margin_loss
 from src.models.position import clip_code
@@ -261,14 +260,6 @@ def ends(inside: Tensor) -> tuple[Tensor, Tensor]:
     """The first and the last clip, (B,) each, of those that `inside` (B, L) says."""
     count = inside.shape[1]
     return inside.int().argmax(dim=1), count - 1 - inside.flip(1).int().argmax(dim=1)
-
-
-def next_other(sources: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """For each sample the next one of another source video, (B,), and whether there is one, (B,) bool."""
-    count = len(sources)
-    following = [[(row + step) % count for step in range(1, count)] for row in range(count)]
-    others = [[other for other in rest if sources[other] != sources[row]] for row, rest in enumerate(following)]
-    return torch.tensor([rest[0] if rest else 0 for rest in others]), torch.tensor([bool(rest) for rest in others])
 
 
 def move(target: Target, first: Tensor, last: Tensor, place: Tensor) -> tuple[Tensor, Target]:

@@ -25,6 +25,18 @@ def next_is_other(videos: Sequence[str]) -> Tensor:
     return torch.tensor([video != following for video, following in zip(videos, (*videos[1:], videos[0]), strict=True)])
 
 
+def next_other(sources: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """For each sample the next one of another source video, (B,), and whether there is one, (B,) bool.
+
+    Where there is none it is the next one.
+    """
+    count = len(sources)
+    following = [[(row + step) % count for step in range(1, count)] for row in range(count)]
+    others = [[other for other in rest if sources[other] != sources[row]] for row, rest in enumerate(following)]
+    chosen = [rest[0] if rest else (row + 1) % count for row, rest in enumerate(others)]
+    return torch.tensor(chosen), torch.tensor([bool(rest) for rest in others])
+
+
 def saliency_labels(inputs: Inputs, truth: GroundTruth) -> Tensor:
     """A label for each clip, (B, L), 0 where irrelevant and in padding.
 

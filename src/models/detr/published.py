@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from src.models import published
@@ -94,6 +95,7 @@ class Kind:
         renames: as `RENAMES`, and before them.
         unused: how the names of parameters begin that take part in nothing.
         shapes: What makes a published weight one of ours where it stands otherwise, by our name.
+        made: Makes those of ours that are none of the published weights.
         sizes: what it has beside `SIZES`, or elsewhere, by the names of the predictor's settings.
     """
 
@@ -103,6 +105,7 @@ class Kind:
     renames: tuple[tuple[str, str], ...] = ()
     unused: tuple[str, ...] = ()
     shapes: dict[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    made: Callable[[Weights], dict[str, Tensor]] = lambda weights: {}
     sizes: dict[str, Callable[[Weights], int]] = field(default_factory=dict)
 
     def rename(self, name: str) -> str | None:
@@ -110,7 +113,7 @@ class Kind:
         if name.startswith((*UNUSED, *self.unused)):
             return None
         name = published.rename(name, (*self.renames, *RENAMES))
-        return name if name.startswith("embed_") else f"predictor.{name}"
+        return name if name.startswith(("embed_", "unknown_word")) else f"predictor.{name}"
 
     def read(self, weights: Weights) -> Published:
         """The network of a published state dict."""
@@ -120,7 +123,8 @@ class Kind:
             settings={name: measure(weights) for name, measure in {**SIZES, **self.sizes}.items()},
             video_dim=weights[_VIDEO].shape[1] - 2,
             text_dim=weights[_WORDS].shape[1],
-            weights={ours: self._shaped(ours, weights[name]).float() for name, ours in names.items()},
+            weights={ours: self._shaped(ours, weights[name]).float() for name, ours in names.items()}
+            | self.made(weights),
             names=names,
         )
 
@@ -142,6 +146,17 @@ def _value(weight: Tensor) -> Tensor:
 
 def _first(weight: Tensor) -> Tensor:
     return weight[:1]
+
+
+def _hidden_word(weights: Weights) -> dict[str, Tensor]:
+    """MESM's vector in the place of a hidden word, projected as words are."""
+
+    def of(part: str) -> tuple[Tensor, Tensor]:
+        return weights[f"input_txt_proj.{part}.weight"].float(), weights[f"input_txt_proj.{part}.bias"].float()
+
+    x = weights["masked_token"].float()
+    x = F.linear(F.layer_norm(x, x.shape, *of("0.LayerNorm")), *of("0.net.1")).relu()
+    return {"predictor.hidden_word": F.linear(F.layer_norm(x, x.shape, *of("1.LayerNorm")), *of("1.net.1"))}
 
 
 def _kernel(weight: Tensor) -> Tensor:
@@ -228,6 +243,28 @@ KINDS = (
         sizes={
             "feed_forward": size("transformer.shared_encoder.layers.0.linear1.weight", 0),
             "layers": count("transformer.shared_encoder"),
+        },
+    ),
+    Kind(
+        "mesm",
+        "MESM",
+        mark="ss_reconstructor.masked_sent_token",
+        renames=(
+            (r"^ss_reconstructor\.masked_sent_token$", "sentence_query"),
+            (r"^ss_reconstructor\.recon_trans\.layers\.", "sentence."),
+            (r"^enhance_encoder\.t2v_encoder\.layers\.", "enhance."),
+            (r"^t2v_encoder\.t2v_encoder\.", "t2v_encoder."),
+            (r"^output_txt_proj\.0\.LayerNorm\.", "word.0."),
+            (r"^output_txt_proj\.0\.net\.1\.", "word.2."),
+            (r"^output_txt_proj\.1\.", "word.4."),
+            (r"^unknown_token$", "unknown_word"),
+        ),
+        unused=("ss_reconstructor.output_sent_proj.", "masked_token"),
+        made=_hidden_word,
+        sizes={
+            "decoder_layers": count("transformer.decoder"),
+            "sentence_layers": count("ss_reconstructor.recon_trans"),
+            "classes": size("output_txt_proj.1.weight", 0),
         },
     ),
     Kind(

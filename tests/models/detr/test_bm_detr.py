@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from src.models.detr.assignment import match, to_bounds
-from src.models.detr.bm_detr import BMPrediction, ends, foreground, masked_softmax, move, next_other, weighted
+from src.models.detr.bm_detr import BMPrediction, ends, foreground, masked_softmax, move, weighted
 from src.models.detr.detr import Target
+from src.models.detr.labels import next_other
 from src.models.position import clip_code
 from src.models.predictor import Streams
 from tests.models.detr.golden import Golden, load
