@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 
 class Segments(NamedTuple):
-    """The P = L(L + 1)/2 runs of snippets first <= last of videos of at most L snippets, row by row.
+    """P runs of snippets first <= last of videos of at most L snippets: all L(L + 1)/2 of them, or a sparse set.
 
     first, last: (P,) long, both inclusive. mask: (B, P) bool: the segment lies in its video.
     """
@@ -21,10 +22,25 @@ class Segments(NamedTuple):
 
     @classmethod
     def of(cls, snippets: Tensor) -> Segments:
-        """Those of videos whose valid snippets are `snippets` (B, L)."""
+        """All of videos whose valid snippets are `snippets` (B, L), row by row."""
         count = snippets.shape[1]
         first, last = torch.triu_indices(count, count, device=snippets.device)
         return cls(first, last, last < snippets.sum(dim=1, keepdim=True))
+
+    @classmethod
+    def sparse(cls, scales: Sequence[int], count: Tensor) -> Segments:
+        """2D-TAN's set of videos of `count` (B,) snippets, at most `canvas(scales)`: by length, then by start.
+
+        Scale r holds scales[r] lengths in steps of 2^r, going on where the scale before ended, at starts that 2^r
+        divides: long segments are told apart less finely than short ones.
+        """
+        end, first, last = canvas(scales), [], []
+        for length, step in lengths(scales):
+            starts = range(0, end - length + 1, step)
+            first += starts
+            last += [start + length - 1 for start in starts]
+        ends = torch.tensor(last, device=count.device)
+        return cls(torch.tensor(first, device=count.device), ends, ends < count[:, None])
 
     @property
     def span(self) -> Tensor:
@@ -47,6 +63,20 @@ class Segments(NamedTuple):
     def inside(self) -> Flank:
         """The segments themselves."""
         return Flank(self.first, self.last + 1)
+
+
+def lengths(scales: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The lengths of the segments of `Segments.sparse`, ascending, each with the step between its starts."""
+    length = 0
+    for scale, count in enumerate(scales):
+        for _ in range(count):
+            length += 2**scale
+            yield length, 2**scale
+
+
+def canvas(scales: Sequence[int]) -> int:
+    """The longest segment of `Segments.sparse`, which is as long as a video can be: N."""
+    return sum(count * 2**scale for scale, count in enumerate(scales))
 
 
 class Flank(NamedTuple):

@@ -1,0 +1,154 @@
+"""2D-TAN (Zhang et al., AAAI 2020): a map of segments by first and last frame, and convolutions over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.data.batch import Inputs
+from src.models.predictor import Stream, Streams
+from src.models.proposals.convolution import CellConvolution, Neighbours
+from src.models.proposals.frames import resampled
+from src.models.proposals.maps import CellScorer, ClipEmbedding, Fusion, MapPredictor, MapSettings
+from src.models.proposals.segments import Segments, canvas
+
+
+class WordStates(nn.Module):
+    """FC(LSTM(words)): a word's vector knows the words before it."""
+
+    def __init__(self, dim: int, states: int, layers: int, hidden: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(dim, states, layers, batch_first=True)
+        self.linear = nn.Linear(states, hidden)
+
+    def forward(self, features: Tensor, mask: Tensor, inputs: Inputs) -> Tensor:
+        """features (B, Q, dim) to (B, Q, d); nothing else plays a part."""
+        return self.linear(self.lstm(features)[0])
+
+
+class Layer(NamedTuple):
+    """What a convolution over marked cells sees: its neighbours, and the share (P', 1) of each that it writes, one by
+    the number of marked cells under the kernel."""
+
+    neighbours: Neighbours
+    share: Tensor
+
+
+class MarkedMap(nn.Module):
+    """Convolutions over the map of segments, and a score.
+
+    A layer writes wherever a marked cell lies under its kernel, also beyond the triangle, and divides by how many do;
+    what it wrote is marked for the next. Only cells that a segment's score depends on are computed.
+    """
+
+    def __init__(self, dim: int, scales: Sequence[int], kernel: int, layers: int) -> None:
+        super().__init__()
+        self.scales = tuple(scales)
+        self.kernel = kernel
+        self.fusion = Fusion(dim)
+        self.convolutions = nn.ModuleList(CellConvolution(dim, dim, kernel) for _ in range(layers))
+        self.score = nn.Linear(dim, 1)
+
+    def cells(self, device: torch.device) -> Tensor:
+        return torch.arange(len(_places(self.scales, device)), device=device)
+
+    def forward(self, x: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
+        """x (B, P, d), of which mask (B, P) is valid, and sentence (B, d), to logits (B, P)."""
+        x = self.fusion(x, sentence, mask)
+        layers = marked_layers(self.scales, self.kernel, len(self.convolutions), x.device)
+        for convolution, (neighbours, share) in zip(self.convolutions, layers, strict=True):
+            x = convolution(x, neighbours).relu() * share
+        return self.score(x).squeeze(-1)
+
+
+def _places(scales: tuple[int, ...], device: torch.device) -> Tensor:
+    """(P, 2) first and last frame of the segments."""
+    return Segments.sparse(scales, torch.tensor([canvas(scales)], device=device)).span
+
+
+@cache
+def marked_layers(scales: tuple[int, ...], kernel: int, layers: int, device: torch.device) -> tuple[Layer, ...]:
+    """The layers of a `MarkedMap`; the last writes the segments alone."""
+    # What is made while nothing learns is to serve while something does.
+    with torch.inference_mode(False):
+        places = _places(scales, torch.device("cpu"))
+        reach, margin = kernel // 2, layers * (kernel // 2)
+        size = canvas(scales) + 2 * margin
+        valid = torch.zeros(1, 1, size, size)
+        valid[0, 0, places[:, 0] + margin, places[:, 1] + margin] = 1
+        spread = [valid]
+        for _ in range(layers):
+            spread.append(F.max_pool2d(spread[-1], kernel, stride=1, padding=reach))
+        # A layer's cells are marked, and near enough to a segment for the layers that are left.
+        grids = [(marked * near)[0, 0] for marked, near in zip(spread, reversed(spread), strict=True)]
+        found = [places, *(grid.nonzero() - margin for grid in grids[1:-1]), places]
+        made = []
+        for number in range(layers):
+            under = F.conv2d(spread[number], torch.ones(1, 1, kernel, kernel), padding=reach)[0, 0]
+            written = found[number + 1]
+            share = 1 / under[(written + margin).unbind(dim=1)]
+            neighbours = Neighbours.of(found[number], written, kernel)
+            made.append(Layer(neighbours.to(device), share[:, None].to(device)))
+        return tuple(made)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TAN2DSettings(MapSettings):
+    """The settings of a `TAN2D`.
+
+    Attributes:
+        samples: S, to which a video is drawn out or drawn together before each frame is the mean of S/N.
+        words: Layers of the LSTM.
+        layers: Convolutions over the map.
+        kernel: Cells each way that each of them sees, an odd number.
+    """
+
+    samples: int
+    words: int
+    layers: int
+    kernel: int
+
+    def build(self) -> TAN2D:
+        return TAN2D(self)
+
+
+class TAN2D(MapPredictor):
+    """2D Temporal Adjacent Networks. There is no dropout, and all of a video's frames are its own."""
+
+    settings: TAN2DSettings
+
+    def __init__(self, settings: TAN2DSettings) -> None:
+        super().__init__(settings)
+        self.map = MarkedMap(settings.hidden, settings.scales, settings.kernel, settings.layers)
+
+    def embedding(self, dim: int, stream: Stream) -> nn.Module:
+        settings = self.settings
+        if stream == "query":
+            return WordStates(dim, settings.states, settings.words, settings.hidden)
+        return ClipEmbedding(dim, settings.hidden, stream)
+
+    def sibling(self) -> TAN2D:
+        return TAN2D(self.settings)
+
+    def frames(self, streams: Streams) -> tuple[Tensor, Tensor]:
+        count = canvas(self.settings.scales)
+        frames = resampled(streams.video, streams.video_mask, self.settings.samples, count)
+        return frames, torch.full((len(frames),), count, device=frames.device)
+
+    def sentence(self, streams: Streams) -> Tensor:
+        return last_word(streams)
+
+    def maps(self) -> Sequence[CellScorer]:
+        return [self.map]
+
+
+def last_word(streams: Streams) -> Tensor:
+    """The vector of each query's last word, (B, d)."""
+    last = streams.query_mask.sum(dim=1) - 1
+    return streams.query[torch.arange(len(last), device=last.device), last]
