@@ -19,7 +19,8 @@ from src.data.statistics import table
 from src.data.store import listing
 from src.errors import UserError
 from src.features.computed import FromVideos, pace
-from src.models.detr.published import Published, read_published
+from src.models.published import Published
+from src.models.releases import read_published
 from src.narrators.build import build_narrator
 from src.narrators.journal import alone
 from src.narrators.narrator import Reading
@@ -173,7 +174,7 @@ def convert_checkpoint(cfg: DictConfig) -> Path:
     if overrides := _overrides(published, cfg):
         raise UserError(f"{source} is of another network than the configured one: add {' '.join(overrides)}")
     network = parts.network
-    # Published networks know no unknown words.
+    # Most published networks know no unknown words.
     torch.nn.init.zeros_(network.unknown_word)
     network.load_state_dict({"unknown_word": network.unknown_word.detach(), **published.weights})
     target = parts.places.converted / f"{source.stem}.ckpt"
@@ -203,6 +204,6 @@ def _overrides(published: Published, cfg: DictConfig) -> list[str]:
     groups = {"predictor": published.predictor, "merger": "none", "paragraph": "none", "match": "none"}
     if others := [f"{group}={name}" for group, name in groups.items() if cfg[group].name != name]:
         return others
-    values = {f"predictor.network.{name}": size for name, size in published.sizes.items()}
+    values = {f"predictor.network.{name}": value for name, value in published.settings.items()}
     values |= {"features.dim": published.video_dim, "text.dim": published.text_dim}
     return [f"{key}={value}" for key, value in values.items() if OmegaConf.select(cfg, key) != value]

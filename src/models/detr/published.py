@@ -1,18 +1,9 @@
-"""Checkpoints of the published QD-DETR and Moment-DETR, under the names of `src.models.network.Network`."""
+"""Checkpoints of the published QD-DETR and Moment-DETR."""
 
 from __future__ import annotations
 
-import argparse
-import re
-from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
-
-from src.errors import UserError, reason
+from src.models import published
+from src.models.published import Published, Release, Weights, count
 
 # Applied in order, each wherever it matches.
 RENAMES: tuple[tuple[str, str], ...] = (
@@ -69,58 +60,19 @@ UNUSED = ("txt_position_embed.", "contrastive_align_projection_")
 
 def rename(name: str) -> str:
     """Our name of a published parameter."""
-    for pattern, replacement in RENAMES:
-        name = re.sub(pattern, replacement, name)
+    name = published.rename(name, RENAMES)
     return name if name.startswith("embed_") else f"predictor.{name}"
 
 
-@dataclass(frozen=True)
-class Published:
-    """A published network.
-
-    Attributes:
-        predictor: the name of its config, `qd_detr` or `moment_detr`.
-        sizes: The sizes of its layers, by the names of the predictor's settings.
-        video_dim, text_dim: The sizes of the features it reads; the clip's start and end, which it is given beside, are
-            not counted.
-        weights: by our names, float32.
-    """
-
-    predictor: str
-    sizes: dict[str, int]
-    video_dim: int
-    text_dim: int
-    weights: dict[str, Tensor]
-
-
-def read_published(path: Path) -> Published:
-    """Read a checkpoint of the published QD-DETR or Moment-DETR without running code from it.
-
-    Args:
-        path: .ckpt, .pt, .pth (the state dict, or a dictionary that holds it as `model` or `state_dict`), .safetensors
-            or .npz.
-
-    Raises:
-        UserError: there is no such file, it cannot be read safely, or it is of another network.
-    """
-    weights = _read(path)
-    expected = (
-        "class_embed.weight",
-        "query_embed.weight",
-        "input_vid_proj.0.net.1.weight",
-        "input_txt_proj.0.net.1.weight",
-    )
-    missing = [name for name in expected if name not in weights]
-    if missing:
-        raise UserError(f"{path} is no checkpoint of QD-DETR or Moment-DETR: it has no {missing[0]}")
-    layers = {match[1] for name in weights if (match := re.match(r"transformer\.encoder\.layers\.(\d+)\.", name))}
+def read(weights: Weights) -> Published:
+    """The QD-DETR or Moment-DETR of a published state dict."""
     return Published(
         predictor="qd_detr" if "global_rep_token" in weights else "moment_detr",
-        sizes={
+        settings={
             "hidden": weights["class_embed.weight"].shape[1],
             "queries": weights["query_embed.weight"].shape[0],
             "feed_forward": weights["transformer.encoder.layers.0.linear1.weight"].shape[0],
-            "layers": len(layers),
+            "layers": count(weights, r"transformer\.encoder\.layers\.(\d+)\."),
         },
         video_dim=weights["input_vid_proj.0.net.1.weight"].shape[1] - 2,
         text_dim=weights["input_txt_proj.0.net.1.weight"].shape[1],
@@ -128,22 +80,8 @@ def read_published(path: Path) -> Published:
     )
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UserError(f"no checkpoint at {path}: give convert_checkpoint the file that the authors published")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                names = [name for name in file.files if name.startswith("weight/")]
-                return {name.removeprefix("weight/"): torch.from_numpy(file[name]) for name in names or file.files}
-        # The authors' checkpoints carry their command line; its class only holds values.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-        saved = saved.get("model", saved.get("state_dict", saved))
-        return {name: value for name, value in saved.items() if isinstance(value, Tensor)}
-    except Exception as error:
-        raise UserError(
-            f"{path} cannot be read without running code from it, or is damaged ({reason(error)})"
-        ) from error
+RELEASE = Release(
+    "QD-DETR or Moment-DETR",
+    ("class_embed.weight", "query_embed.weight", "input_vid_proj.0.net.1.weight", "input_txt_proj.0.net.1.weight"),
+    read,
+)

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from src.errors import UserError
-from src.models.detr.published import read_published
 from src.models.mergers import VideoOnly
 from src.models.network import Network
+from src.models.releases import read_published
 from tests.models.detr.golden import build
 
 
@@ -41,9 +41,9 @@ def test_each_format_gives_the_same_network(weights: dict[str, Tensor], kind: st
     write(tmp_path / f"best{suffix}", weights)
     published = read_published(tmp_path / f"best{suffix}")
     assert published.predictor == kind
-    assert published.sizes["feed_forward"] == 128
+    assert published.settings["feed_forward"] == 128
     assert (published.video_dim, published.text_dim) == (46, 32)
-    predictor = build(kind, **published.sizes)
+    predictor = build(kind, **published.settings)
     network = Network(predictor, VideoOnly(predictor.hidden), None, None, published.video_dim, published.text_dim)
     missing, unexpected = network.load_state_dict(published.weights, strict=False)
     assert (missing, unexpected) == (["unknown_word"], [])
@@ -73,7 +73,7 @@ def test_other_files_are_named(tmp_path: Path) -> None:
     torch.save({"linear.weight": torch.zeros(2, 2)}, tmp_path / "other.pt")
     (tmp_path / "noise.ckpt").write_bytes(b"noise")
     for name, message in (
-        ("other.pt", "no checkpoint of QD-DETR or Moment-DETR: it has no class_embed.weight"),
+        ("other.pt", "other.pt is no checkpoint of a network that is known here: those of QD-DETR or Moment-DETR"),
         ("noise.ckpt", "noise.ckpt cannot be read"),
         ("none.ckpt", "no checkpoint at .*none.ckpt"),
     ):

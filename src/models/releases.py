@@ -1,0 +1,25 @@
+"""The published networks whose checkpoints become checkpoints of this project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from src.errors import UserError
+from src.models.detr import published as detr
+from src.models.published import Published, Release, read_weights
+
+RELEASES: tuple[Release, ...] = (detr.RELEASE,)
+
+
+def read_published(path: Path) -> Published:
+    """The published network whose checkpoint is at `path`.
+
+    Raises:
+        UserError: there is no such file, it cannot be read safely, or it is of none of these networks.
+    """
+    weights = read_weights(path)
+    for release in RELEASES:
+        if all(mark in weights for mark in release.marks):
+            return release.read(weights)
+    networks = ", ".join(release.network for release in RELEASES)
+    raise UserError(f"{path} is no checkpoint of a network that is known here: those of {networks} are")
