@@ -6,9 +6,10 @@ from pathlib import Path
 
 from src.errors import UserError
 from src.models.detr import published as detr
+from src.models.proposals import published as maps
 from src.models.published import Published, Release, read_weights
 
-RELEASES: tuple[Release, ...] = (detr.RELEASE,)
+RELEASES: tuple[Release, ...] = (detr.RELEASE, maps.TAN_2D, maps.MS_2D_TAN)
 
 
 def read_published(path: Path) -> Published:

@@ -63,13 +63,13 @@ class MapOutput:
         return every.amax(dim=2).masked_fill(~self.segments.mask, 0.0)[:, self.cells]
 
     def cross_entropy(self, target: Tensor) -> Tensor:
-        """Binary cross-entropy against target (B, K): the mean over the batch's valid cells of a map, summed over maps."""
+        """Binary cross-entropy against target (B, K), as `summed`."""
         mask = self.mask
         yes, no = (scores.masked_fill(~mask, 0.0) for scores in (self.yes, self.no))
         return self.summed(-(target * yes + (1 - target) * no))
 
     def summed(self, loss: Tensor) -> Tensor:
-        """Losses of cells (B, K), zero where invalid: the mean over the batch's valid cells of a map, summed over maps."""
+        """The mean of losses (B, K), zero where invalid, over each map's valid cells of the batch, summed over maps."""
         sizes = [len(cells) for cells in self.maps]
         means = [
             part.sum() / mask.sum().clamp(min=1)
@@ -202,7 +202,8 @@ class MapPredictor(Predictor[MapOutput], ABC):
 
     def decode(self, output: MapOutput, inputs: Inputs, top: int) -> RankedMoments:
         scores = torch.full_like(output.segments.mask, -torch.inf, dtype=output.yes.dtype)
-        scores = scores.index_reduce(1, output.cells, output.yes, "amax")
+        for cells, found in zip(output.maps, output.yes.split([*map(len, output.maps)], dim=1), strict=True):
+            scores = scores.index_copy(1, cells, found.maximum(scores[:, cells]))
         spans, values = best_segments(scores, output.segments, top, self.settings.most_overlap, "probability")
         windows = snippets_to_seconds(spans, output.count[:, None], inputs.duration[:, None])
         return RankedMoments.of(windows, values, inputs.length)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -34,13 +34,8 @@ class Segments(NamedTuple):
         Scale r holds scales[r] lengths in steps of 2^r, going on where the scale before ended, at starts that 2^r
         divides: long segments are told apart less finely than short ones.
         """
-        end, first, last = canvas(scales), [], []
-        for length, step in lengths(scales):
-            starts = range(0, end - length + 1, step)
-            first += starts
-            last += [start + length - 1 for start in starts]
-        ends = torch.tensor(last, device=count.device)
-        return cls(torch.tensor(first, device=count.device), ends, ends < count[:, None])
+        first, last = torch.tensor(runs(scales), device=count.device).unbind(dim=1)
+        return cls(first, last, last < count[:, None])
 
     @property
     def span(self) -> Tensor:
@@ -65,13 +60,14 @@ class Segments(NamedTuple):
         return Flank(self.first, self.last + 1)
 
 
-def lengths(scales: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """The lengths of the segments of `Segments.sparse`, ascending, each with the step between its starts."""
-    length = 0
+def runs(scales: Sequence[int]) -> list[tuple[int, int]]:
+    """The first and last snippet of each segment of `Segments.sparse`."""
+    end, length, found = canvas(scales), 0, []
     for scale, count in enumerate(scales):
         for _ in range(count):
             length += 2**scale
-            yield length, 2**scale
+            found += [(start, start + length - 1) for start in range(0, end - length + 1, 2**scale)]
+    return found
 
 
 def canvas(scales: Sequence[int]) -> int:

@@ -16,7 +16,7 @@ from src.models.predictor import Stream, Streams
 from src.models.proposals.convolution import CellConvolution, Neighbours
 from src.models.proposals.frames import resampled
 from src.models.proposals.maps import CellScorer, ClipEmbedding, Fusion, MapPredictor, MapSettings
-from src.models.proposals.segments import Segments, canvas
+from src.models.proposals.segments import canvas, runs
 
 
 class WordStates(nn.Module):
@@ -56,7 +56,7 @@ class MarkedMap(nn.Module):
         self.score = nn.Linear(dim, 1)
 
     def cells(self, device: torch.device) -> Tensor:
-        return torch.arange(len(_places(self.scales, device)), device=device)
+        return torch.arange(len(runs(self.scales)), device=device)
 
     def forward(self, x: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
         """x (B, P, d), of which mask (B, P) is valid, and sentence (B, d), to logits (B, P)."""
@@ -67,17 +67,12 @@ class MarkedMap(nn.Module):
         return self.score(x).squeeze(-1)
 
 
-def _places(scales: tuple[int, ...], device: torch.device) -> Tensor:
-    """(P, 2) first and last frame of the segments."""
-    return Segments.sparse(scales, torch.tensor([canvas(scales)], device=device)).span
-
-
 @cache
 def marked_layers(scales: tuple[int, ...], kernel: int, layers: int, device: torch.device) -> tuple[Layer, ...]:
     """The layers of a `MarkedMap`; the last writes the segments alone."""
     # What is made while nothing learns is to serve while something does.
     with torch.inference_mode(False):
-        places = _places(scales, torch.device("cpu"))
+        places = torch.tensor(runs(scales))
         reach, margin = kernel // 2, layers * (kernel // 2)
         size = canvas(scales) + 2 * margin
         valid = torch.zeros(1, 1, size, size)
@@ -104,13 +99,13 @@ class TAN2DSettings(MapSettings):
 
     Attributes:
         samples: S, to which a video is drawn out or drawn together before each frame is the mean of S/N.
-        words: Layers of the LSTM.
+        word_layers: Of the LSTM.
         layers: Convolutions over the map.
         kernel: Cells each way that each of them sees, an odd number.
     """
 
     samples: int
-    words: int
+    word_layers: int
     layers: int
     kernel: int
 
@@ -130,7 +125,7 @@ class TAN2D(MapPredictor):
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
         settings = self.settings
         if stream == "query":
-            return WordStates(dim, settings.states, settings.words, settings.hidden)
+            return WordStates(dim, settings.states, settings.word_layers, settings.hidden)
         return ClipEmbedding(dim, settings.hidden, stream)
 
     def sibling(self) -> TAN2D:

@@ -5,25 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-class BidirectionalLSTM(nn.Module):
-    """One LSTM each way over padded sequences, each starting at the sequence's own end.
-
-    Two plain LSTMs, the second over the reversed valid part: on a CPU a packed sequence costs three times as much.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.forwards = nn.LSTM(dim, dim, batch_first=True)
-        self.backwards = nn.LSTM(dim, dim, batch_first=True)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, L, d), of which mask (B, L) is valid, to (B, L, 2d)."""
-        position = torch.arange(x.shape[1], device=x.device)
-        reverse = (mask.sum(dim=1, keepdim=True) - 1 - position) % x.shape[1]
-        reverse = reverse[..., None].expand_as(x)
-        right = self.backwards(x.gather(1, reverse))[0].gather(1, reverse)
-        return torch.cat((self.forwards(x)[0], right), dim=-1)
+from src.models.recurrent import BidirectionalLSTM
 
 
 class BoundaryHead(nn.Module):
@@ -31,7 +13,7 @@ class BoundaryHead(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.lstm = BidirectionalLSTM(dim)
+        self.lstm = BidirectionalLSTM(dim, dim)
         self.state = nn.Linear(2 * dim, dim)
         self.score = nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU(), nn.Linear(dim, 1))
 
