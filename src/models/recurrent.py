@@ -6,6 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from src.models.dropout import Dropout
+from src.models.precision import cast
+
+
+class LSTM(nn.LSTM):
+    """torch's, batch first. Under autocast it is left with weights of another precision than its input on a CPU."""
+
+    def __init__(self, dim: int, hidden: int, layers: int = 1) -> None:
+        super().__init__(dim, hidden, layers, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """x (B, L, d) to the states (B, L, hidden)."""
+        states: Tensor = super().forward(cast(x))[0]
+        return states
 
 
 class BidirectionalLSTM(nn.Module):
@@ -16,16 +29,16 @@ class BidirectionalLSTM(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.forwards = nn.LSTM(dim, hidden, batch_first=True)
-        self.backwards = nn.LSTM(dim, hidden, batch_first=True)
+        self.forwards = LSTM(dim, hidden)
+        self.backwards = LSTM(dim, hidden)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, L, d), of which mask (B, L) is valid, to (B, L, 2·hidden)."""
         position = torch.arange(x.shape[1], device=x.device)
         reverse = ((mask.sum(dim=1, keepdim=True) - 1 - position) % x.shape[1])[..., None]
-        right = self.backwards(x.gather(1, reverse.expand_as(x)))[0]
+        right = self.backwards(x.gather(1, reverse.expand_as(x)))
         right = right.gather(1, reverse.expand_as(right))
-        return torch.cat((self.forwards(x)[0], right), dim=-1)
+        return torch.cat((self.forwards(x), right), dim=-1)
 
 
 class StackedLSTM(nn.Module):

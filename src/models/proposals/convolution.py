@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from src.models.precision import cast
+
 
 class Neighbours(NamedTuple):
     """Which of P places lies where under a kernel of k × k over each of P' places.
@@ -61,11 +63,8 @@ class CellConvolution(nn.Conv2d):
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, neighbours: Neighbours) -> Tensor:
     """As `CellConvolution`, with weight (d', d, k, k) and bias (d')."""
-    places = weight.permute(2, 3, 0, 1).flatten(0, 1)
-    device = x.device.type
-    if torch.is_autocast_enabled(device):
-        x, places = (each.to(torch.get_autocast_dtype(device)) for each in (x, places))
-    out: Tensor = _Convolution.apply(x.transpose(0, 1).contiguous(), places, neighbours)  # type: ignore[no-untyped-call]
+    x, places = cast(x).transpose(0, 1).contiguous(), cast(weight).permute(2, 3, 0, 1).flatten(0, 1)
+    out: Tensor = _Convolution.apply(x, places, neighbours)  # type: ignore[no-untyped-call]
     out = out.transpose(0, 1)
     return out if bias is None else out + bias.to(out.dtype)
 

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from src.errors import UserError
+from src.models.proposals.segments import canvas
+
+
+def require_multiple(samples: int, scales: Sequence[int]) -> None:
+    """Raise a UserError if the frames of a map of `scales` cannot each be the mean of as many of `samples`."""
+    frames = canvas(scales)
+    if samples % frames:
+        raise UserError(
+            f"predictor.network.samples={samples}: give a multiple of the {frames} frames that "
+            f"predictor.network.scales={list(scales)} make"
+        )
 
 
 def resampled(video: Tensor, mask: Tensor, samples: int, frames: int) -> Tensor:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from src.data.batch import Inputs
 from src.models.predictor import Stream, Streams
 from src.models.proposals.convolution import CellConvolution, Neighbours
-from src.models.proposals.frames import resampled
+from src.models.proposals.frames import require_multiple, resampled
 from src.models.proposals.maps import CellScorer, ClipEmbedding, Fusion, MapPredictor, MapSettings
 from src.models.proposals.segments import canvas, runs
+from src.models.recurrent import LSTM
 
 
 class WordStates(nn.Module):
@@ -24,12 +25,12 @@ class WordStates(nn.Module):
 
     def __init__(self, dim: int, states: int, layers: int, hidden: int) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(dim, states, layers, batch_first=True)
+        self.lstm = LSTM(dim, states, layers)
         self.linear = nn.Linear(states, hidden)
 
     def forward(self, features: Tensor, mask: Tensor, inputs: Inputs) -> Tensor:
         """features (B, Q, dim) to (B, Q, d); nothing else plays a part."""
-        return self.linear(self.lstm(features)[0])
+        return self.linear(self.lstm(features))
 
 
 class Layer(NamedTuple):
@@ -110,6 +111,7 @@ class TAN2DSettings(MapSettings):
     kernel: int
 
     def build(self) -> TAN2D:
+        require_multiple(self.samples, self.scales)
         return TAN2D(self)
 
 
