@@ -292,7 +292,7 @@ def test_other_processes_than_the_trainer_has_are_refused(
 
 @pytest.mark.slow
 def test_torchrun_needs_one_folder_and_trains_in_it(small: list[str], tmp_path: Path) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     command = [*torchrun, "-m", "src.train"]
     quick = [*small, "trainer.max_epochs=1", f"paths.outputs={tmp_path}"]
 

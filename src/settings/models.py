@@ -1,0 +1,86 @@
+"""What the networks, their mergers and the methods around them take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from src.settings.kinds import (
+    COUNT,
+    FLAG,
+    LAYERS,
+    POOLING,
+    POSITIVE,
+    RATE,
+    SHARE,
+    SIZE,
+    TWO_SHARES,
+    WEIGHT,
+    Kind,
+    list_of,
+    odd,
+    one_of,
+    or_null,
+)
+
+_DETR: dict[str, Kind] = {
+    "hidden": SIZE,
+    "heads": COUNT,
+    "layers": LAYERS,
+    "feed_forward": SIZE,
+    "queries": SIZE,
+    "dropout": RATE,
+    "input_dropout": RATE,
+    "streams": or_null(list_of(SIZE)),
+    "max_windows": or_null(COUNT),
+}
+
+MODELS: dict[str, dict[str, Kind]] = {
+    "src.models.span.predictor.SpanSettings": {
+        "hidden": SIZE,
+        "heads": COUNT,
+        "dropout": RATE,
+        "similarity": one_of("bilinear", "trilinear"),
+        "ranking_layers": Kind("a whole number from 0 to 64", Annotated[int, Field(ge=0, le=64)]),
+        "highlight_weight": WEIGHT,
+        "highlight_extend": WEIGHT,
+        "highlight_end": one_of("paper", "published"),
+        "ranking_iou": TWO_SHARES,
+        "most_overlap": SHARE,
+        "choice": one_of("probability", "expected_iou"),
+        "supervise": one_of("fused", "video", "both"),
+        "paragraph_highlight": FLAG,
+        "candidate_iou": TWO_SHARES,
+        "highlight_positive": POSITIVE,
+        "position": one_of("sine", "none"),
+        "begin_alike": FLAG,
+        "guide_kernel": Kind("an odd whole number, 1 or more", Annotated[int, Field(ge=1), AfterValidator(odd)]),
+        "ranking": FLAG,
+    },
+    "src.models.proposals.predictor.SegmentSettings": {
+        **dict.fromkeys(("hidden", "width"), SIZE),
+        "layers": Kind("a whole number from 0 to 64", Annotated[int, Field(ge=0, le=64)]),
+        "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(odd)]),
+        "flank": COUNT,
+        "dropout": RATE,
+        "query_alone": SHARE,
+        "sharpness": POSITIVE,
+        "most_overlap": SHARE,
+        "choice": one_of("probability", "expected_iou"),
+    },
+    "src.models.detr.qd_detr.QDDETRSettings": _DETR,
+    "src.models.detr.moment_detr.MomentDETRSettings": _DETR,
+    "src.models.detr.detr.Weights": {
+        **dict.fromkeys(("span", "giou", "label", "background", "saliency"), WEIGHT),
+        "margin": WEIGHT,
+    },
+    "src.models.mergers.ConcatMLP": {"dropout": RATE},
+    "src.models.mergers.CrossAttention": {"heads": COUNT, "dropout": RATE},
+    "src.models.mergers.Add": {},
+    "src.models.mergers.VideoOnly": {},
+    "src.models.mergers.NarrativeOnly": {},
+    "src.models.match.CosineMatch": {"rewordings": POOLING},
+    "src.models.method.Method": {},
+    "src.models.paragraph.ParagraphQuery": {"alpha": WEIGHT},
+}
