@@ -36,6 +36,17 @@ _DETR: dict[str, Kind] = {
     "max_windows": or_null(COUNT),
 }
 
+_KERNEL = Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(odd)])
+_MAP: dict[str, Kind] = {
+    "hidden": SIZE,
+    "states": SIZE,
+    "scales": list_of(LAYERS),
+    "proposals": one_of("pool", "convolution"),
+    "word_layers": LAYERS,
+    "target_iou": TWO_SHARES,
+    "most_overlap": SHARE,
+}
+
 MODELS: dict[str, dict[str, Kind]] = {
     "src.models.span.predictor.SpanSettings": {
         "hidden": SIZE,
@@ -61,7 +72,7 @@ MODELS: dict[str, dict[str, Kind]] = {
     "src.models.proposals.predictor.SegmentSettings": {
         **dict.fromkeys(("hidden", "width"), SIZE),
         "layers": Kind("a whole number from 0 to 64", Annotated[int, Field(ge=0, le=64)]),
-        "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(odd)]),
+        "kernel": _KERNEL,
         "flank": COUNT,
         "dropout": RATE,
         "query_alone": SHARE,
@@ -69,6 +80,8 @@ MODELS: dict[str, dict[str, Kind]] = {
         "most_overlap": SHARE,
         "choice": one_of("probability", "expected_iou"),
     },
+    "src.models.proposals.tan_2d.TAN2DSettings": {**_MAP, "samples": SIZE, "layers": LAYERS, "kernel": _KERNEL},
+    "src.models.proposals.ms_2d_tan.MS2DTANSettings": {**_MAP, "kernels": list_of(_KERNEL), "dropout": RATE},
     "src.models.detr.qd_detr.QDDETRSettings": _DETR,
     "src.models.detr.moment_detr.MomentDETRSettings": _DETR,
     "src.models.detr.detr.Weights": {
