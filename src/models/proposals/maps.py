@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,13 @@ class MapOutput:
     segments: Segments
     count: Tensor
     maps: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, logits: Tensor, segments: Segments, count: Tensor, maps: tuple[Tensor, ...], **more: Any) -> Self:
+        """Of logits (B, K); the rest, and what a kind of output has more, as above."""
+        invalid, logits = ~segments.mask[:, torch.cat(maps)], logits.float()
+        yes, no = (F.logsigmoid(each).masked_fill(invalid, -torch.inf) for each in (logits, -logits))
+        return cls(yes, no, segments, count, maps, **more)
 
     @property
     def cells(self) -> Tensor:
@@ -106,25 +113,12 @@ class Fusion(nn.Module):
         return self.dropout(F.normalize(fused.float(), dim=-1).masked_fill(~mask[..., None], 0.0))
 
 
-class CellScorer(Protocol):
-    """A map: it knows which segments are its cells, and scores them."""
-
-    def cells(self, device: torch.device) -> Tensor:
-        """(K_r,) long."""
-        ...
-
-    def __call__(self, x: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
-        """x (B, K_r, d), of which mask (B, K_r) is valid, and sentence (B, d), to logits (B, K_r)."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class MapSettings:
     """The settings that every network of maps has.
 
     Attributes:
         hidden: d, the size of every hidden layer.
-        states: Size of a word's state in the LSTM, both ways together.
         scales: How many lengths of segments there are in steps of one frame, of two, of four …: as many frames as they
             add up to are a video's, N.
         proposals: What a segment is made of its frames by: their maximum, or a chain of convolutions.
@@ -133,7 +127,6 @@ class MapSettings:
     """
 
     hidden: int
-    states: int
     scales: Sequence[int]
     proposals: Literal["pool", "convolution"]
     target_iou: tuple[float, float]
@@ -164,33 +157,21 @@ class MapPredictor(Predictor[MapOutput], ABC):
         """The query in one vector (B, d)."""
 
     @abstractmethod
-    def maps(self) -> Sequence[CellScorer]:
-        """The R maps."""
+    def score(self, features: Tensor, sentence: Tensor, segments: Segments, count: Tensor) -> MapOutput:
+        """The output for segments (B, P, d), zero where invalid, and a query (B, d); `count` as in `MapOutput`."""
 
     def forward(self, streams: Streams) -> MapOutput:
         frames, count = self.frames(streams)
-        sentence = self.sentence(streams)
         segments = Segments.sparse(self.settings.scales, count)
         features = self.proposals(frames).masked_fill(~segments.mask[..., None], 0.0)
-        cells = tuple(scorer.cells(frames.device) for scorer in self.maps())
-        logits = [
-            scorer(features[:, own], sentence, segments.mask[:, own])
-            for scorer, own in zip(self.maps(), cells, strict=True)
-        ]
-        return self._output(torch.cat(logits, dim=1), segments, count, cells)
-
-    @staticmethod
-    def _output(logits: Tensor, segments: Segments, count: Tensor, cells: tuple[Tensor, ...]) -> MapOutput:
-        invalid, logits = ~segments.mask[:, torch.cat(cells)], logits.float()
-        yes, no = (F.logsigmoid(each).masked_fill(invalid, -torch.inf) for each in (logits, -logits))
-        return MapOutput(yes, no, segments, count, cells)
+        return self.score(features, self.sentence(streams), segments, count)
 
     def fuse(self, video: MapOutput, paragraph: MapOutput, alpha: float) -> MapOutput:
         mask = video.mask
         yes, no = (
             mixed(one, other, mask, alpha) for one, other in ((video.yes, paragraph.yes), (video.no, paragraph.no))
         )
-        return MapOutput(yes, no, video.segments, video.count, video.maps)
+        return replace(video, yes=yes, no=no)
 
     def losses(self, output: MapOutput, inputs: Inputs, truth: GroundTruth, progress: float) -> dict[str, Tensor]:
         return {"matching": output.cross_entropy(self.target(output.overlap(truth)))}

@@ -17,12 +17,12 @@ from src.models.dropout import Dropout
 from src.models.predictor import Stream, Streams
 from src.models.proposals.convolution import CellConvolution, Neighbours, convolve
 from src.models.proposals.frames import fitted
-from src.models.proposals.maps import CellScorer, ClipEmbedding, Fusion, MapPredictor, MapSettings
-from src.models.proposals.segments import canvas, runs
+from src.models.proposals.maps import ClipEmbedding, Fusion, MapOutput, MapPredictor, MapSettings
+from src.models.proposals.segments import Segments, canvas, runs
 from src.models.recurrent import StackedLSTM
 
 
-class WordStates(nn.Module):
+class BothWays(nn.Module):
     """The states of an LSTM over the words, both ways."""
 
     def __init__(self, dim: int, states: int, layers: int) -> None:
@@ -81,6 +81,7 @@ class GatedMap(nn.Module):
         )
 
     def cells(self, device: torch.device) -> Tensor:
+        """(K,) which of the segments the cells are."""
         return grid(self.scales, self.scale, self.kernels, device).cells
 
     def forward(self, x: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
@@ -116,11 +117,13 @@ class MS2DTANSettings(MapSettings):
     """The settings of an `MS2DTAN`. Of its `scales`, each after the first has half as many lengths as the first, A.
 
     Attributes:
+        states: Size of a word's state in the LSTM, half of it each way.
         word_layers: Of the LSTM.
         kernels: Of each block of a map: cells each way that it sees, odd numbers.
         dropout: Of the query, and before and after its fusion with the segments.
     """
 
+    states: int
     word_layers: int
     kernels: Sequence[int]
     dropout: float
@@ -171,7 +174,7 @@ class MS2DTAN(MapPredictor):
             clips = ClipEmbedding(dim, settings.hidden, stream)
             _kaiming(clips.linear)
             return clips
-        words = WordStates(dim, settings.states, settings.word_layers)
+        words = BothWays(dim, settings.states, settings.word_layers)
         for parameter in words.parameters():
             nn.init.xavier_normal_(parameter) if parameter.ndim > 1 else nn.init.zeros_(parameter)
         return words
@@ -185,8 +188,13 @@ class MS2DTAN(MapPredictor):
     def sentence(self, streams: Streams) -> Tensor:
         return self.mix(sentence_vectors(streams.query, streams.query_mask))
 
-    def maps(self) -> Sequence[CellScorer]:
-        return list(self.scales)
+    def score(self, features: Tensor, sentence: Tensor, segments: Segments, count: Tensor) -> MapOutput:
+        maps = tuple(scale.cells(features.device) for scale in self.scales)
+        logits = [
+            scale(features[:, cells], sentence, segments.mask[:, cells])
+            for scale, cells in zip(self.scales, maps, strict=True)
+        ]
+        return MapOutput.of(torch.cat(logits, dim=1), segments, count, maps)
 
 
 def _kaiming(module: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:

@@ -47,6 +47,11 @@ class Segments(NamedTuple):
         """(P,) in snippets."""
         return self.last - self.first + 1
 
+    @property
+    def every(self) -> Tensor:
+        """(P,) the number of each."""
+        return torch.arange(len(self.first), device=self.first.device)
+
     def before(self, most: int) -> Flank:
         """The snippets before each segment: as many as it has, `most` at most, fewer where the video begins."""
         return Flank((self.first - self.length.clamp(max=most)).clamp(min=0), self.first)

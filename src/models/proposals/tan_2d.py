@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,22 +16,30 @@ from src.data.batch import Inputs
 from src.models.predictor import Stream, Streams
 from src.models.proposals.convolution import CellConvolution, Neighbours
 from src.models.proposals.frames import require_multiple, resampled
-from src.models.proposals.maps import CellScorer, ClipEmbedding, Fusion, MapPredictor, MapSettings
-from src.models.proposals.segments import canvas, runs
+from src.models.proposals.maps import ClipEmbedding, Fusion, MapOutput, MapPredictor, MapSettings
+from src.models.proposals.segments import Segments, canvas, runs
 from src.models.recurrent import LSTM
 
 
-class WordStates(nn.Module):
-    """FC(LSTM(words)): a word's vector knows the words before it."""
+class CausalWords(LSTM):
+    """The states of an LSTM over the words: one knows the words before it."""
+
+    def forward(self, features: Tensor, mask: Tensor, inputs: Inputs) -> Tensor:  # type: ignore[override]
+        """features (B, Q, dim) to (B, Q, states); nothing else plays a part."""
+        return super().forward(features)
+
+
+class ProjectedWords(nn.Module):
+    """FC(LSTM(words)): what is asked up to each word."""
 
     def __init__(self, dim: int, states: int, layers: int, hidden: int) -> None:
         super().__init__()
-        self.lstm = LSTM(dim, states, layers)
+        self.lstm = CausalWords(dim, states, layers)
         self.linear = nn.Linear(states, hidden)
 
     def forward(self, features: Tensor, mask: Tensor, inputs: Inputs) -> Tensor:
-        """features (B, Q, dim) to (B, Q, d); nothing else plays a part."""
-        return self.linear(self.lstm(features))
+        """features (B, Q, dim) to (B, Q, d)."""
+        return self.linear(self.lstm(features, mask, inputs))
 
 
 class Layer(NamedTuple):
@@ -55,9 +64,6 @@ class MarkedMap(nn.Module):
         self.fusion = Fusion(dim)
         self.convolutions = nn.ModuleList(CellConvolution(dim, dim, kernel) for _ in range(layers))
         self.score = nn.Linear(dim, 1)
-
-    def cells(self, device: torch.device) -> Tensor:
-        return torch.arange(len(runs(self.scales)), device=device)
 
     def forward(self, x: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
         """x (B, P, d), of which mask (B, P) is valid, and sentence (B, d), to logits (B, P)."""
@@ -95,18 +101,44 @@ def marked_layers(scales: tuple[int, ...], kernel: int, layers: int, device: tor
 
 
 @dataclass(frozen=True, kw_only=True)
-class TAN2DSettings(MapSettings):
-    """The settings of a `TAN2D`.
+class ResampledSettings(MapSettings):
+    """Of a network whose frames are N equal parts of every video.
 
     Attributes:
         samples: S, to which a video is drawn out or drawn together before each frame is the mean of S/N.
         word_layers: Of the LSTM.
-        layers: Convolutions over the map.
-        kernel: Cells each way that each of them sees, an odd number.
     """
 
     samples: int
     word_layers: int
+
+
+class ResampledPredictor(MapPredictor, ABC):
+    """All frames of a video are its own, and a sentence is the vector of its last word."""
+
+    settings: ResampledSettings
+
+    def frames(self, streams: Streams) -> tuple[Tensor, Tensor]:
+        count = canvas(self.settings.scales)
+        frames = resampled(streams.video, streams.video_mask, self.settings.samples, count)
+        return frames, torch.full((len(frames),), count, device=frames.device)
+
+    def sentence(self, streams: Streams) -> Tensor:
+        last = streams.query_mask.sum(dim=1) - 1
+        return streams.query[torch.arange(len(last), device=last.device), last]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TAN2DSettings(ResampledSettings):
+    """The settings of a `TAN2D`.
+
+    Attributes:
+        states: Size of a word's state in the LSTM.
+        layers: Convolutions over the map.
+        kernel: Cells each way that each of them sees, an odd number.
+    """
+
+    states: int
     layers: int
     kernel: int
 
@@ -115,8 +147,8 @@ class TAN2DSettings(MapSettings):
         return TAN2D(self)
 
 
-class TAN2D(MapPredictor):
-    """2D Temporal Adjacent Networks. There is no dropout, and all of a video's frames are its own."""
+class TAN2D(ResampledPredictor):
+    """2D Temporal Adjacent Networks. There is no dropout."""
 
     settings: TAN2DSettings
 
@@ -127,25 +159,12 @@ class TAN2D(MapPredictor):
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
         settings = self.settings
         if stream == "query":
-            return WordStates(dim, settings.states, settings.word_layers, settings.hidden)
+            return ProjectedWords(dim, settings.states, settings.word_layers, settings.hidden)
         return ClipEmbedding(dim, settings.hidden, stream)
 
     def sibling(self) -> TAN2D:
         return TAN2D(self.settings)
 
-    def frames(self, streams: Streams) -> tuple[Tensor, Tensor]:
-        count = canvas(self.settings.scales)
-        frames = resampled(streams.video, streams.video_mask, self.settings.samples, count)
-        return frames, torch.full((len(frames),), count, device=frames.device)
-
-    def sentence(self, streams: Streams) -> Tensor:
-        return last_word(streams)
-
-    def maps(self) -> Sequence[CellScorer]:
-        return [self.map]
-
-
-def last_word(streams: Streams) -> Tensor:
-    """The vector of each query's last word, (B, d)."""
-    last = streams.query_mask.sum(dim=1) - 1
-    return streams.query[torch.arange(len(last), device=last.device), last]
+    def score(self, features: Tensor, sentence: Tensor, segments: Segments, count: Tensor) -> MapOutput:
+        logits = self.map(features, sentence, segments.mask)
+        return MapOutput.of(logits, segments, count, (segments.every,))
