@@ -9,7 +9,7 @@ from src.models.detr import published as detr
 from src.models.proposals import published as maps
 from src.models.published import Published, Release, read_weights
 
-RELEASES: tuple[Release, ...] = (detr.RELEASE, maps.TAN_2D, maps.MS_2D_TAN)
+RELEASES: tuple[Release, ...] = (detr.RELEASE, maps.TAN_2D, maps.MS_2D_TAN, maps.DCM)
 
 
 def read_published(path: Path) -> Published:

@@ -39,7 +39,6 @@ _DETR: dict[str, Kind] = {
 _KERNEL = Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(odd)])
 _MAP: dict[str, Kind] = {
     "hidden": SIZE,
-    "states": SIZE,
     "scales": list_of(LAYERS),
     "proposals": one_of("pool", "convolution"),
     "word_layers": LAYERS,
@@ -80,8 +79,25 @@ MODELS: dict[str, dict[str, Kind]] = {
         "most_overlap": SHARE,
         "choice": one_of("probability", "expected_iou"),
     },
-    "src.models.proposals.tan_2d.TAN2DSettings": {**_MAP, "samples": SIZE, "layers": LAYERS, "kernel": _KERNEL},
-    "src.models.proposals.ms_2d_tan.MS2DTANSettings": {**_MAP, "kernels": list_of(_KERNEL), "dropout": RATE},
+    "src.models.proposals.tan_2d.TAN2DSettings": {
+        **_MAP,
+        **dict.fromkeys(("states", "samples"), SIZE),
+        "layers": LAYERS,
+        "kernel": _KERNEL,
+    },
+    "src.models.proposals.ms_2d_tan.MS2DTANSettings": {
+        **_MAP,
+        "states": Kind("an even number from 2 to 65536", Annotated[int, Field(ge=2, le=65536, multiple_of=2)]),
+        "kernels": list_of(_KERNEL),
+        "dropout": RATE,
+    },
+    "src.models.proposals.dcm.DCMSettings": {
+        **_MAP,
+        "samples": SIZE,
+        "heads": COUNT,
+        "dropout": RATE,
+        **dict.fromkeys(("own", "location", "independence", "size"), WEIGHT),
+    },
     "src.models.detr.qd_detr.QDDETRSettings": _DETR,
     "src.models.detr.moment_detr.MomentDETRSettings": _DETR,
     "src.models.detr.detr.Weights": {
@@ -95,5 +111,6 @@ MODELS: dict[str, dict[str, Kind]] = {
     "src.models.mergers.NarrativeOnly": {},
     "src.models.match.CosineMatch": {"rewordings": POOLING},
     "src.models.method.Method": {},
+    "src.models.negatives.NegativeVideo": {"weight": WEIGHT},
     "src.models.paragraph.ParagraphQuery": {"alpha": WEIGHT},
 }

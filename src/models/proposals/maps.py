@@ -108,9 +108,13 @@ class Fusion(nn.Module):
 
     def forward(self, x: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
         """x (B, P, d), of which mask (B, P) is valid, and sentence (B, d), to (B, P, d)."""
-        fused = sentence[:, None] * self.dropout(self.linear(x))
-        # The lengths of small numbers are none in half precision.
-        return self.dropout(F.normalize(fused.float(), dim=-1).masked_fill(~mask[..., None], 0.0))
+        fused = unit(sentence[:, None] * self.dropout(self.linear(x)))
+        return self.dropout(fused.masked_fill(~mask[..., None], 0.0))
+
+
+def unit(x: Tensor) -> Tensor:
+    """Vectors (..., d) at length one; those of small numbers have none in half precision."""
+    return F.normalize(x.float(), dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)

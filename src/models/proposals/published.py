@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -30,6 +29,24 @@ _MS_2D_TAN = (
     (r"^pred_modules\.(\d+)\.predictor1\.", r"predictor.scales.\1.score.0."),
     (r"^pred_modules\.(\d+)\.predictor2\.", r"predictor.scales.\1.score.2."),
     (r"^pred_modules\.(\d+)\.predictor3\.", r"predictor.scales.\1.score.4."),
+)
+
+_DCM = (
+    (r"^featpool\.conv\.", "embed_video.linear."),
+    (r"^query\.lstm\.", "embed_query."),
+    (r"^TCN\.pred_weight$", "predictor.weight.weight"),
+    (r"^TCN\.fc\.", "predictor.asked."),
+    (r"^TCN\.conv\.", "predictor.content."),
+    (r"^TCN\.conv_pos\.", "predictor.location."),
+    (r"^TCN\.conv_res\.", "predictor.residual."),
+    (r"^TCN\.conv2d_1\.", "predictor.convolutions.0."),
+    (r"^TCN\.conv2d_2\.", "predictor.convolutions.1."),
+    (r"^TCN\.conv2d_3\.", "predictor.convolutions.2."),
+    (r"^TCN\.BD_Adjust_Att\.fc_value\.", "predictor.intervention.value."),
+    (r"^TCN\.BD_Adjust_Att\.fc_key\.", "predictor.intervention.key."),
+    (r"^TCN\.BD_Adjust_Att\.fc_qry\.", "predictor.intervention.query."),
+    (r"^TCN\.Q\.", "predictor.intervention.of_query."),
+    (r"^TCN\.M\.", "predictor.intervention.of_content."),
 )
 
 
@@ -77,6 +94,20 @@ def read_ms_2d_tan(weights: Weights) -> Published:
     )
 
 
+def read_dcm(weights: Weights) -> Published:
+    """The DCM of a published state dict."""
+    return Published(
+        predictor="dcm",
+        settings={
+            "hidden": len(weights["featpool.conv.weight"]),
+            "word_layers": count(weights, r"query\.lstm\.weight_hh_l(\d+)"),
+        },
+        video_dim=weights["featpool.conv.weight"].shape[1],
+        text_dim=weights["query.lstm.weight_ih_l0"].shape[1],
+        weights=_ours(weights, _DCM),
+    )
+
+
 def _scales(weights: Weights) -> list[int]:
     """How many lengths each scale of convolved proposals has; none where there are no weights of them."""
     scales = count(weights, r"prop_layer\.layers\.(\d+)\.")
@@ -86,10 +117,11 @@ def _scales(weights: Weights) -> list[int]:
 def _ours(weights: Weights, rules: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
     """Weights by our names; convolutions of one snippet or cell are linear layers here."""
     renamed = {rename(name, rules): weight.float() for name, weight in weights.items()}
-    return {
-        name: weight.flatten(1) if re.search(r"linear\.weight$|\bscore\b.*weight$", name) else weight
-        for name, weight in renamed.items()
-    }
+    return {name: weight.flatten(1) if _of_one(name, weight) else weight for name, weight in renamed.items()}
+
+
+def _of_one(name: str, weight: Tensor) -> bool:
+    return weight.shape[2:].numel() == 1 < weight.ndim and ".links." not in name
 
 
 TAN_2D = Release(
@@ -98,3 +130,4 @@ TAN_2D = Release(
 MS_2D_TAN = Release(
     "MS-2D-TAN of Primitives", ("clip_module.vis_conv.weight", "pred_modules.0.predictor1.weight"), read_ms_2d_tan
 )
+DCM = Release("DCM", ("featpool.conv.weight", "TCN.BD_Adjust_Att.fc_value.weight"), read_dcm)
