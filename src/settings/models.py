@@ -10,6 +10,7 @@ from src.settings.kinds import (
     COUNT,
     FLAG,
     LAYERS,
+    PLACE,
     POOLING,
     POSITIVE,
     RATE,
@@ -112,5 +113,10 @@ MODELS: dict[str, dict[str, Kind]] = {
     "src.models.match.CosineMatch": {"rewordings": POOLING},
     "src.models.method.Method": {},
     "src.models.negatives.NegativeVideo": {"weight": WEIGHT},
+    "src.models.primitives.MaskedPrimitives": {
+        "similarity": or_null(PLACE),
+        **dict.fromkeys(("negative", "positive", "contrast"), WEIGHT),
+    },
+    "src.data.tags.NltkTagger": {},
     "src.models.paragraph.ParagraphQuery": {"alpha": WEIGHT},
 }

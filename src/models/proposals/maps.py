@@ -77,12 +77,12 @@ class MapOutput:
 
     def summed(self, loss: Tensor) -> Tensor:
         """The mean of losses (B, K), zero where invalid, over each map's valid cells of the batch, summed over maps."""
-        sizes = [len(cells) for cells in self.maps]
-        means = [
-            part.sum() / mask.sum().clamp(min=1)
-            for part, mask in zip(loss.split(sizes, dim=1), self.mask.split(sizes, dim=1), strict=True)
-        ]
-        return torch.stack(means).sum()
+        pairs = zip(self.by_map(loss), self.by_map(self.mask), strict=True)
+        return torch.stack([part.sum() / mask.sum().clamp(min=1) for part, mask in pairs]).sum()
+
+    def by_map(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Of all cells (B, K), those of each map (B, K_r)."""
+        return x.split([len(cells) for cells in self.maps], dim=1)
 
 
 class ClipEmbedding(nn.Module):
@@ -187,7 +187,7 @@ class MapPredictor(Predictor[MapOutput], ABC):
 
     def decode(self, output: MapOutput, inputs: Inputs, top: int) -> RankedMoments:
         scores = torch.full_like(output.segments.mask, -torch.inf, dtype=output.yes.dtype)
-        for cells, found in zip(output.maps, output.yes.split([*map(len, output.maps)], dim=1), strict=True):
+        for cells, found in zip(output.maps, output.by_map(output.yes), strict=True):
             scores = scores.index_copy(1, cells, found.maximum(scores[:, cells]))
         spans, values = best_segments(scores, output.segments, top, self.settings.most_overlap, "probability")
         windows = snippets_to_seconds(spans, output.count[:, None], inputs.duration[:, None])
