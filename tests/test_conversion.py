@@ -14,6 +14,7 @@ from src.build import Parts
 from src.commands.prepare import convert_checkpoint
 from src.errors import UserError
 from src.models.predictor import Streams
+from src.models.releases import read_published
 from src.runs.checkpoints import load_network, read_checkpoint
 from tests.compose import compose
 from tests.models.detr.golden import load
@@ -65,6 +66,43 @@ def test_another_configuration_is_refused_with_what_to_add(shared: Path, tmp_pat
     with pytest.raises(UserError, match=r"add predictor.network.feed_forward=128 features.dim=46 text.dim=32$"):
         convert_checkpoint(config("qd_detr", shared, tmp_path, "merger=none"))
     assert not (tmp_path / "converted").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "predictor", "further"),
+    [
+        ("vslnet", "vslnet", ["predictor.network.alphabet=abcdefghijklmnopqr"]),
+        ("vslnet_transformer", "vslnet", ["predictor.network.alphabet=abcdefghijklmnopqr"]),
+        ("lgi_padded", "emb", []),
+    ],
+)
+def test_what_is_said_to_add_makes_it_the_published_network(
+    shared: Path, tmp_path: Path, file: str, predictor: str, further: list[str]
+) -> None:
+    common = [f"convert_checkpoint={shared}/parity/{file}.npz", f"paths.outputs={tmp_path}", f"folder={tmp_path}"]
+    words = [*common, "+experiment=charades_cd_i3d", f"predictor={predictor}", *further]
+    for _ in range(2):  # the choices of groups are told first, then their settings
+        with pytest.raises(UserError, match="add ") as caught:
+            convert_checkpoint(compose(*words, config="prepare"))
+        words += str(caught.value).split(": add ")[1].split(" ")
+    path = convert_checkpoint(compose(*words, config="prepare"))
+    kept = read_checkpoint(path)["state_dict"]
+    for name, weight in read_published(shared / "parity" / f"{file}.npz").weights.items():
+        assert torch.equal(kept[f"network.{name}"], weight), name
+
+
+def test_weights_of_another_shape_are_told(shared: Path, tmp_path: Path) -> None:
+    golden = ["convert_checkpoint=" + str(shared / "parity" / "vslnet.npz"), "predictor=vslnet", "merger=none"]
+    sizes = ["hidden=64", "places=40", "letters=12"]
+    words = [
+        *golden,
+        "paragraph=none",
+        "features.dim=48",
+        "text.dim=32",
+        *(f"predictor.network.{each}" for each in sizes),
+    ]
+    with pytest.raises(UserError, match=r"embed_query.letters.vectors.weight is \(20, 12\), but \(43, 12\) in the"):
+        convert_checkpoint(compose(*words, f"folder={tmp_path}", config="prepare"))
 
 
 def test_the_command_names_a_missing_file(tmp_path: Path) -> None:

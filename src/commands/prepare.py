@@ -176,7 +176,12 @@ def convert_checkpoint(cfg: DictConfig) -> Path:
     network = parts.network
     # Most published networks know no unknown words.
     torch.nn.init.zeros_(network.unknown_word)
-    network.load_state_dict({"unknown_word": network.unknown_word.detach(), **published.weights})
+    weights = {"unknown_word": network.unknown_word.detach(), **published.weights}
+    for name, own in network.state_dict().items():
+        if name not in weights or weights[name].shape != own.shape:
+            there = tuple(weights[name].shape) if name in weights else "not there"
+            raise UserError(f"{source}: {name} is {there}, but {tuple(own.shape)} in the configured network")
+    network.load_state_dict(weights)
     target = parts.places.converted / f"{source.stem}.ckpt"
     write_network(target, network, configuration(cfg))
     count = sum(weight.numel() for weight in network.state_dict().values())

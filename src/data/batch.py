@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from src.data.records import Moment
+from src.moments import iou, snippets_to_seconds
 
 
 class Sample(NamedTuple):
@@ -97,7 +98,7 @@ class GroundTruth(_Tensors):
     @classmethod
     def of(cls, moments: Sequence[Moment], targets: Sequence[tuple[int, int]] | None = None) -> GroundTruth:
         """The ground truth of records; without `targets`, which only losses need, there is nothing to learn from it."""
-        windows = [torch.tensor(moment.windows, dtype=torch.float64) for moment in moments]
+        windows = [torch.tensor(moment.windows, dtype=torch.float64).view(-1, 2) for moment in moments]
         return cls(
             moments=list(moments),
             windows=pad_sequence(windows, batch_first=True, padding_value=torch.nan),
@@ -107,6 +108,13 @@ class GroundTruth(_Tensors):
 
     def __len__(self) -> int:
         return len(self.moments)
+
+    def taught(self, length: Tensor) -> Tensor:
+        """(B, 2) seconds in single precision: the window that `target` is of, of videos of `length` (B,) snippets."""
+        target = snippets_to_seconds(self.target, length, self.duration)
+        # A query with fewer windows than others has rows that are not numbers.
+        overlap = iou(self.windows.float(), target[:, None]).nan_to_num(-1.0)
+        return self.windows[torch.arange(len(self), device=overlap.device), overlap.argmax(dim=1)].float()
 
     def of_queries(self, members: Tensor) -> GroundTruth:
         """The ground truth of the queries that `members` (B,) bool says."""

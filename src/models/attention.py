@@ -57,6 +57,34 @@ class Attention(nn.Module):
         return attend(self.query(x), self.key(source), self.value(source), source_mask, self.heads, dropout)
 
 
+class AdditiveAttention(nn.Module):
+    """Weights softmax(w·tanh(W x + U k)) of elements x, for each key k where there are keys (Bahdanau et al., 2015).
+
+    Args:
+        dim: The size of an element.
+        size: The inner width.
+        key_dim: The size of a key; None without keys.
+        bias: Of W and w; that of U, which is all the same, is always there.
+    """
+
+    def __init__(self, dim: int, size: int, key_dim: int | None = None, bias: bool = False) -> None:
+        super().__init__()
+        self.element = nn.Linear(dim, size, bias=bias)
+        self.key = nn.Linear(key_dim, size) if key_dim is not None else None
+        self.score = nn.Linear(size, 1, bias=bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, keys: Tensor | None = None) -> Tensor:
+        """x (B, N, dim), of which mask (B, N) is valid (None: all), and keys (B, M, key_dim): (B, M, N); M is 1 without
+        keys."""
+        mixed = self.element(x)[:, None]
+        if self.key is not None:
+            mixed = mixed + self.key(keys)[:, :, None]
+        scores = self.score(mixed.tanh()).squeeze(-1)
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None], -torch.inf)
+        return scores.softmax(dim=-1)
+
+
 class AttentionLayer(nn.Module):
     """The attention unit A(X, Y) of Eq. 6 as the EMB code has it: attention and a feed-forward, each with its residual.
 

@@ -60,7 +60,7 @@ class Network(nn.Module):
         narrative = self.embed_narrative(inputs) if self.embed_narrative is not None else None
         query = self.embed_query(inputs.query, query_mask, inputs)
         merged = self.merger(video, narrative, mask, query, query_mask)
-        rewordings = embed_rewordings(self.embed_query, inputs)
+        rewordings = embed_rewordings(self.predictor, self.embed_query, inputs)
         output = self.predictor(Streams(merged, mask, query, query_mask, inputs, self.progress, rewordings))
         if self.paragraph is None:
             return output

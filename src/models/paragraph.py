@@ -29,7 +29,7 @@ class ParagraphQuery(nn.Module):
         super().__init__()
         if alpha < 0:
             raise UserError(f"paragraph.network.alpha is {alpha}: a weight is 0 or more")
-        self.network = predictor.sibling()
+        self.network: Predictor[Any] = predictor.sibling()
         self.embed_narrative = NarrativeEmbedding(self.network.embedding(text_dim, "narrative"), match)
         self.embed_query = self.network.embedding(text_dim, "query")
         self.alpha = alpha
@@ -38,6 +38,6 @@ class ParagraphQuery(nn.Module):
         """What the sibling says of narratives (B, L, D_t) and query (B, Q, D_t)."""
         narrative = self.embed_narrative(inputs)
         query = self.embed_query(inputs.query, inputs.query_mask, inputs)
-        rewordings = embed_rewordings(self.embed_query, inputs)
+        rewordings = embed_rewordings(self.network, self.embed_query, inputs)
         streams = Streams(narrative, inputs.snippet_mask, query, inputs.query_mask, inputs, progress, rewordings)
         return self.network(streams)

@@ -26,7 +26,7 @@ class Streams:
         inputs: what they were made of, the sentences as text and the durations among it.
         progress: the share of training that is done, in [0, 1]; 1 for a network that is trained no more.
         rewordings: (B, R, d), the query's rewordings embedded as its words are, of which `inputs.reworded` says which
-            there are; None where there are none.
+            there are; None where there are none, or the predictor reads none.
     """
 
     video: Tensor
@@ -38,13 +38,6 @@ class Streams:
     rewordings: Tensor | None = None
 
 
-def embed_rewordings(embedding: nn.Module, inputs: Inputs) -> Tensor | None:
-    """The rewordings of `inputs`, (B, R, d), through the embedding of the query's words; None where there are none."""
-    if inputs.rewordings is None:
-        return None
-    return embedding(inputs.rewordings, inputs.reworded, inputs)
-
-
 class Predictor(nn.Module, ABC, Generic[Output]):
     """A moment retrieval network over embedded snippets and words, typed by its own output.
 
@@ -54,11 +47,13 @@ class Predictor(nn.Module, ABC, Generic[Output]):
 
     Attributes:
         hidden: d.
+        reads_rewordings: whether it looks at a query's rewordings, which are embedded for it alone.
         learns_all_windows: whether a sample teaches every window of its query at once. Otherwise it teaches one, the
             ground truth's `target`, and training has a sample for each window.
     """
 
     hidden: int
+    reads_rewordings: ClassVar[bool] = False
     learns_all_windows: ClassVar[bool] = False
 
     @abstractmethod
@@ -101,6 +96,13 @@ class Predictor(nn.Module, ABC, Generic[Output]):
     def fuse(self, video: Output, paragraph: Output, alpha: float) -> Output:
         """This network's output with its sibling's added, whose weight is α of Eq. 14, >= 0."""
         raise NotImplementedError(f"{type(self).__name__} has no sibling")
+
+
+def embed_rewordings(predictor: Predictor[Any], embedding: nn.Module, inputs: Inputs) -> Tensor | None:
+    """The rewordings of `inputs`, (B, R, d), through the embedding of the query's words; None where none are read."""
+    if inputs.rewordings is None or not predictor.reads_rewordings:
+        return None
+    return embedding(inputs.rewordings, inputs.reworded, inputs)
 
 
 class Settings(Protocol):

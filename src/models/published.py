@@ -32,6 +32,7 @@ class Published:
         settings: What its weights say of the predictor's settings, by their names.
         video_dim, text_dim: The sizes of the features it reads, without what a network puts beside them.
         weights: by the names of `src.models.network.Network`, float32.
+        names: Our name of each published weight that is among them.
     """
 
     predictor: str
@@ -39,6 +40,7 @@ class Published:
     video_dim: int
     text_dim: int
     weights: dict[str, Tensor]
+    names: dict[str, str]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from src.errors import UserError
 from src.models.detr import published as detr
 from src.models.proposals import published as maps
 from src.models.published import Published, Release, read_weights
+from src.models.regression import published as regression
+from src.models.span import published as span
 
-RELEASES: tuple[Release, ...] = (detr.RELEASE, maps.TAN_2D, maps.MS_2D_TAN, maps.DCM)
+RELEASES: tuple[Release, ...] = (detr.RELEASE, span.RELEASE, *regression.RELEASES, *maps.RELEASES)
 
 
 def read_published(path: Path) -> Published:

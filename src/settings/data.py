@@ -88,7 +88,7 @@ DATA: dict[str, dict[str, Kind]] = {
     "src.data.annotations.captions.Captions": _CAPTIONED,
     "src.data.annotations.tacos.Tacos": {"file": PLACE},
     "src.data.annotations.charades_sta.CharadesSta": {"file": PLACE, "durations": PLACE},
-    "src.data.annotations.qvhighlights.QvHighlights": {"file": PLACE},
+    "src.data.annotations.qvhighlights.QvHighlights": {"file": PLACE, "clip_seconds": POSITIVE},
     "src.data.annotations.qvhighlights.source": {},
     "src.data.annotations.parts.HeldOut": _DIVIDED,
     "src.data.annotations.parts.Fold": {

@@ -68,7 +68,7 @@ TRAINING: dict[str, dict[str, Kind]] = {
     },
     "src.runs.callbacks.BestCheckpoint": {**_SAVED, "folder": PLACE},
     "src.runs.callbacks.LastCheckpoint": {"folder": PLACE, "every_n_steps": COUNT},
-    "src.runs.callbacks.PredictionWriter": {"folder": PLACE},
+    "src.runs.callbacks.PredictionWriter": {"folder": PLACE, "submission": or_null(NAME)},
     "src.runs.epochs.EpochLines": {"metrics": NAMES},
     "lightning.pytorch.loggers.CSVLogger": {"save_dir": PLACE, "name": NAME},
     "src.runs.wandb.RunLogger": {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import cycle, islice
+
 import torch
 
 from src.data.batch import Labelled, Sample
@@ -13,7 +15,8 @@ def sample(seed: int, length: int, words: int, video_dim: int = 12, text_dim: in
     first = int(torch.randint(0, length, (1,), generator=generator))
     last = int(torch.randint(first, length, (1,), generator=generator))
     duration = 2.0 * length
-    moment = Moment(f"q{seed}", f"v{seed}", "a person waves", ((2.0 * first, 2.0 * (last + 1)),), duration)
+    sentence = " ".join(islice(cycle(("a", "person", "waves")), words))
+    moment = Moment(f"q{seed}", f"v{seed}", sentence, ((2.0 * first, 2.0 * (last + 1)),), duration)
     seen = Sample(
         sentence=moment.query,
         duration=duration,

@@ -15,7 +15,8 @@ from src.data.records import Moment
 from src.models.predictor import Streams
 from src.models.proposals.decode import best_spans
 from src.models.span import losses
-from src.models.span.predictor import Embedding, SpanOutput, SpanSettings
+from src.models.span.base import Embedding, SpanOutput
+from src.models.span.predictor import SpanSettings
 from tests.models.published import convert, is_predictor, ours
 
 

@@ -23,7 +23,8 @@ from src.models.method import Method
 from src.models.network import Network
 from src.models.paragraph import ParagraphQuery
 from src.models.predictor import Streams
-from src.models.span.predictor import SpanOutput, SpanPredictor, SpanSettings
+from src.models.span.base import SpanOutput
+from src.models.span.predictor import SpanPredictor, SpanSettings
 from src.models.tea import TEA, parameter_groups
 from src.moments import iou
 from tests.models.samples import sample

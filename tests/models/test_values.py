@@ -21,9 +21,10 @@ from src.models.paragraph import ParagraphQuery
 from src.models.position import clip_code, sine_code
 from src.models.proposals.decode import best_spans
 from src.models.span import losses
+from src.models.span.base import Boundaries, Embedding, SpanOutput
 from src.models.span.fusion import Bilinear, Trilinear
 from src.models.span.guided import content_guides
-from src.models.span.predictor import Boundaries, Embedding, SpanOutput, SpanPredictor, SpanSettings
+from src.models.span.predictor import SpanPredictor, SpanSettings
 from src.models.span.proposals import cells, proposal_features, propose
 from tests.compose import compose
 from tests.models.samples import sample

@@ -66,6 +66,7 @@ def rename(name: str) -> str:
 
 def read(weights: Weights) -> Published:
     """The QD-DETR or Moment-DETR of a published state dict."""
+    names = {name: rename(name) for name in weights if not name.startswith(UNUSED)}
     return Published(
         predictor="qd_detr" if "global_rep_token" in weights else "moment_detr",
         settings={
@@ -76,7 +77,8 @@ def read(weights: Weights) -> Published:
         },
         video_dim=weights["input_vid_proj.0.net.1.weight"].shape[1] - 2,
         text_dim=weights["input_txt_proj.0.net.1.weight"].shape[1],
-        weights={rename(name): weight.float() for name, weight in weights.items() if not name.startswith(UNUSED)},
+        weights={ours: weights[name].float() for name, ours in names.items()},
+        names=names,
     )
 
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from src.data.batch import Inputs
 from src.data.similarity import sentence_vectors
 from src.errors import UserError
 from src.models.dropout import Dropout
@@ -19,19 +18,7 @@ from src.models.proposals.convolution import CellConvolution, Neighbours, convol
 from src.models.proposals.frames import fitted
 from src.models.proposals.maps import ClipEmbedding, Fusion, MapOutput, MapPredictor, MapSettings
 from src.models.proposals.segments import Segments, canvas, runs
-from src.models.recurrent import StackedLSTM
-
-
-class BothWays(nn.Module):
-    """The states of an LSTM over the words, both ways."""
-
-    def __init__(self, dim: int, states: int, layers: int) -> None:
-        super().__init__()
-        self.lstm = StackedLSTM(dim, states // 2, layers)
-
-    def forward(self, features: Tensor, mask: Tensor, inputs: Inputs) -> Tensor:
-        """features (B, Q, dim), of which mask (B, Q) is valid, to (B, Q, states)."""
-        return self.lstm(features, mask)
+from src.models.words import WordStates
 
 
 class GatedBlock(nn.Module):
@@ -174,7 +161,7 @@ class MS2DTAN(MapPredictor):
             clips = ClipEmbedding(dim, settings.hidden, stream)
             _kaiming(clips.linear)
             return clips
-        words = BothWays(dim, settings.states, settings.word_layers)
+        words = WordStates(dim, settings.states // 2, settings.word_layers)
         for parameter in words.parameters():
             nn.init.xavier_normal_(parameter) if parameter.ndim > 1 else nn.init.zeros_(parameter)
         return words

@@ -130,6 +130,7 @@ class SegmentPredictor(Predictor[SegmentOutput]):
     enough for, and which another encoder or narrator changes little.
     """
 
+    reads_rewordings = True
     learns_all_windows = True
 
     def __init__(self, settings: SegmentSettings) -> None:

@@ -19,8 +19,8 @@ _TAN_2D = (
 
 _MS_2D_TAN = (
     (r"^clip_module\.vis_conv\.", "embed_video.linear."),
-    (r"^lang_module\.textual_encoder\.(\w+)_l(\d+)_reverse$", r"embed_query.lstm.layers.\2.backwards.\1_l0"),
-    (r"^lang_module\.textual_encoder\.(\w+)_l(\d+)$", r"embed_query.lstm.layers.\2.forwards.\1_l0"),
+    (r"^lang_module\.textual_encoder\.(\w+)_l(\d+)_reverse$", r"embed_query.layers.\2.backwards.\1_l0"),
+    (r"^lang_module\.textual_encoder\.(\w+)_l(\d+)$", r"embed_query.layers.\2.forwards.\1_l0"),
     (r"^lang_module\.tex_linear1\.", "predictor.mix.1."),
     (r"^lang_module\.tex_linear2\.", "predictor.mix.3."),
     (r"^fusion_modules\.(\d+)\.vis_conv\.", r"predictor.scales.\1.fusion.linear."),
@@ -124,10 +124,10 @@ def _of_one(name: str, weight: Tensor) -> bool:
     return weight.shape[2:].numel() == 1 < weight.ndim and ".links." not in name
 
 
-TAN_2D = Release(
-    "2D-TAN", ("frame_layer.vis_conv.weight", "map_layer.convs.0.weight", "pred_layer.weight"), read_tan_2d
+RELEASES = (
+    Release("2D-TAN", ("frame_layer.vis_conv.weight", "map_layer.convs.0.weight", "pred_layer.weight"), read_tan_2d),
+    Release(
+        "MS-2D-TAN of Primitives", ("clip_module.vis_conv.weight", "pred_modules.0.predictor1.weight"), read_ms_2d_tan
+    ),
+    Release("DCM", ("featpool.conv.weight", "TCN.BD_Adjust_Att.fc_value.weight"), read_dcm),
 )
-MS_2D_TAN = Release(
-    "MS-2D-TAN of Primitives", ("clip_module.vis_conv.weight", "pred_modules.0.predictor1.weight"), read_ms_2d_tan
-)
-DCM = Release("DCM", ("featpool.conv.weight", "TCN.BD_Adjust_Att.fc_value.weight"), read_dcm)

@@ -19,6 +19,7 @@ from src.models.proposals.frames import require_multiple, resampled
 from src.models.proposals.maps import ClipEmbedding, Fusion, MapOutput, MapPredictor, MapSettings
 from src.models.proposals.segments import Segments, canvas, runs
 from src.models.recurrent import LSTM
+from src.models.words import ends
 
 
 class CausalWords(LSTM):
@@ -124,8 +125,7 @@ class ResampledPredictor(MapPredictor, ABC):
         return frames, torch.full((len(frames),), count, device=frames.device)
 
     def sentence(self, streams: Streams) -> Tensor:
-        last = streams.query_mask.sum(dim=1) - 1
-        return streams.query[torch.arange(len(last), device=last.device), last]
+        return ends(streams.query, streams.query_mask)[1]
 
 
 @dataclass(frozen=True, kw_only=True)

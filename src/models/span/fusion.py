@@ -46,14 +46,15 @@ SIMILARITIES = {"bilinear": Bilinear, "trilinear": Trilinear}
 
 
 class Fusion(nn.Module):
-    """H(X, Y) of Eq. 11, followed by the concatenation with the pooled query."""
+    """H(X, Y) of Eq. 11, followed by the concatenation with the pooled query and by `activation`."""
 
-    def __init__(self, dim: int, similarity: nn.Module) -> None:
+    def __init__(self, dim: int, similarity: nn.Module, activation: nn.Module) -> None:
         super().__init__()
         self.similarity = similarity
         self.mix = nn.Linear(4 * dim, dim)
         self.pool = nn.Linear(dim, 1, bias=False)
         self.output = nn.Linear(2 * dim, dim)
+        self.activation = activation
 
     def forward(self, x: Tensor, x_mask: Tensor, y: Tensor, y_mask: Tensor) -> Tensor:
         """x (B, N, d) and y (B, Q, d) with their masks, to (B, N, d)."""
@@ -65,4 +66,4 @@ class Fusion(nn.Module):
         mixed = self.mix(torch.cat((x, x_to_y, x * x_to_y, x * y_to_x), dim=-1))
         weight = self.pool(y).masked_fill(~y_mask[..., None], -torch.inf).softmax(dim=1)
         sentence = (weight * y).sum(dim=1, keepdim=True)
-        return self.output(torch.cat((mixed, sentence.expand_as(mixed)), dim=-1)).relu()
+        return self.activation(self.output(torch.cat((mixed, sentence.expand_as(mixed)), dim=-1)))

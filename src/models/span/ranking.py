@@ -56,7 +56,7 @@ class RankingBranch(nn.Module):
         self.proposals_to_query = AttentionLayer(dim, heads, dropout)  # w2p
         self.context = GuidedAttentionLayer(dim, heads, 1, dropout)  # s2s
         self.query_context = AttentionLayer(dim, heads, dropout)  # pq2q
-        self.fusion = Fusion(dim, similarity)
+        self.fusion = Fusion(dim, similarity, nn.ReLU())
         self.scorer = MapScorer(dim, layers)
 
     def forward(self, video: VideoStates, mask: Tensor, query: Tensor, query_mask: Tensor) -> Ranking:

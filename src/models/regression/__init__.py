@@ -1,0 +1,1 @@
+"""Networks that regress where a moment starts and ends: LGI and DRN."""

@@ -1,0 +1,89 @@
+"""Checkpoints of the published VSLNet (the PyTorch version)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from src.models import published
+from src.models.published import Published, Release, Weights
+from src.models.span.letters import CHANNELS
+
+# Applied in order, each wherever it matches.
+RENAMES: tuple[tuple[str, str], ...] = (
+    (r"\.conv1d", ""),
+    (r"^video_affine\.", "embed_video."),
+    (r"^embedding_net\.linear\.", "embed_query.linear."),
+    (r"^embedding_net\.char_emb\.char_emb\.", "embed_query.letters.vectors."),
+    (r"^embedding_net\.char_emb\.char_convs\.(\d)\.0\.", r"embed_query.letters.convolutions.\1."),
+    (r"^embedding_net\.word_emb\.unk_vec$", "unknown_word"),
+    (r"^feature_encoder\.", "encoder."),
+    (r"^predictor\.encoder\.", "span.start.encoder."),
+    (r"^predictor\.(start|end)_encoder\.lstm\.", r"span.\1.lstm."),
+    (r"^predictor\.(start|end)_layer_norm\.", r"span.\1.norm."),
+    (r"^predictor\.(start|end)_block\.", r"span.\1.score."),
+    (r"^highlight_layer\.", "span.highlight."),
+    (r"\.pos_embedding\.position_embeddings\.weight$", ".position.table"),
+    (r"\.conv_block\.depthwise_separable_conv\.(\d)\.0\.", r".convolutions.\1.depthwise."),
+    (r"\.conv_block\.depthwise_separable_conv\.(\d)\.1\.", r".convolutions.\1.pointwise."),
+    (r"\.conv_block\.layer_norms\.(\d)\.", r".convolutions.\1.norm."),
+    (r"\.attention_block\.layer_norm1\.", ".attention.attention_norm."),
+    (r"\.attention_block\.layer_norm2\.", ".attention.output_norm."),
+    (r"\.attention_block\.out_layer\.", ".attention.output."),
+    (r"\.attention_block\.", ".attention.attention."),
+    (r"^cq_attention\.w4C$", "fusion.similarity.sequence.weight"),
+    (r"^cq_attention\.w4Q$", "fusion.similarity.query.weight"),
+    (r"^cq_attention\.w4mlu$", "fusion.similarity.product"),
+    (r"^cq_attention\.cqa_linear\.", "fusion.mix."),
+    (r"^cq_concat\.weighted_pool\.", "fusion.pool."),
+    (r"^cq_concat\.", "fusion.output."),
+)
+
+# The word vectors, which stand in the project's stores.
+UNUSED = ("embedding_net.word_emb.pad_vec", "embedding_net.word_emb.glove_vec")
+
+
+def rename(name: str) -> str:
+    """Our name of a published parameter."""
+    name = published.rename(name, RENAMES)
+    return name if name.startswith(("embed_", "unknown_word")) else f"predictor.{name}"
+
+
+def _reshape(name: str, weight: Tensor) -> Tensor:
+    """A published weight in the shape of ours, under our name."""
+    if name.endswith(("similarity.sequence.weight", "similarity.query.weight", "fusion.pool.weight")):
+        return weight.T
+    if name.endswith("similarity.product") or name == "unknown_word":
+        return weight.squeeze(0)
+    if ".letters.convolutions." in name and weight.ndim == 4:
+        return weight.squeeze(2)
+    return weight.squeeze(2) if weight.ndim == 3 and "depthwise" not in name else weight
+
+
+def read(weights: Weights) -> Published:
+    """The VSLNet of a published state dict."""
+    names = {name: rename(name) for name in weights if name not in UNUSED}
+    ours = {own: _reshape(own, weights[name].float()) for name, own in names.items()}
+    shared = {name: weight for name, weight in ours.items() if name.startswith("predictor.span.start.encoder.")}
+    ours |= {name.replace("start", "end", 1): weight for name, weight in shared.items()}
+    letters = ours.get("embed_query.letters.vectors.weight")
+    query = ours["embed_query.linear.weight"]
+    return Published(
+        predictor="vslnet",
+        settings={
+            "hidden": len(query),
+            "head": "encoder" if shared else "lstm",
+            "places": len(ours["predictor.encoder.position.table"]),
+            "letters": 0 if letters is None else letters.shape[1],
+        },
+        video_dim=ours["embed_video.linear.weight"].shape[1],
+        text_dim=query.shape[1] - (0 if letters is None else sum(CHANNELS)),
+        weights=ours,
+        names=names,
+    )
+
+
+RELEASE = Release(
+    "VSLNet",
+    ("embedding_net.linear.conv1d.weight", "feature_encoder.pos_embedding.position_embeddings.weight"),
+    read,
+)
