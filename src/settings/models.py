@@ -16,6 +16,7 @@ from src.settings.kinds import (
     RATE,
     SHARE,
     SIZE,
+    TEXT,
     TWO_SHARES,
     WEIGHT,
     Kind,
@@ -25,6 +26,18 @@ from src.settings.kinds import (
     or_null,
 )
 
+_SPAN: dict[str, Kind] = {
+    "hidden": SIZE,
+    "heads": COUNT,
+    "dropout": RATE,
+    "highlight_weight": WEIGHT,
+    "highlight_extend": WEIGHT,
+    "highlight_positive": POSITIVE,
+    "most_overlap": SHARE,
+    "choice": one_of("probability", "expected_iou"),
+    "supervise": one_of("fused", "video", "both"),
+    "paragraph_highlight": FLAG,
+}
 _DETR: dict[str, Kind] = {
     "hidden": SIZE,
     "heads": COUNT,
@@ -36,6 +49,7 @@ _DETR: dict[str, Kind] = {
     "streams": or_null(list_of(SIZE)),
     "max_windows": or_null(COUNT),
 }
+_DETR_WEIGHTS = dict.fromkeys(("span", "giou", "label", "background", "saliency", "margin"), WEIGHT)
 
 _KERNEL = Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(odd)])
 _MAP: dict[str, Kind] = {
@@ -49,25 +63,32 @@ _MAP: dict[str, Kind] = {
 
 MODELS: dict[str, dict[str, Kind]] = {
     "src.models.span.predictor.SpanSettings": {
-        "hidden": SIZE,
-        "heads": COUNT,
-        "dropout": RATE,
+        **_SPAN,
         "similarity": one_of("bilinear", "trilinear"),
         "ranking_layers": Kind("a whole number from 0 to 64", Annotated[int, Field(ge=0, le=64)]),
-        "highlight_weight": WEIGHT,
-        "highlight_extend": WEIGHT,
         "highlight_end": one_of("paper", "published"),
         "ranking_iou": TWO_SHARES,
-        "most_overlap": SHARE,
-        "choice": one_of("probability", "expected_iou"),
-        "supervise": one_of("fused", "video", "both"),
-        "paragraph_highlight": FLAG,
         "candidate_iou": TWO_SHARES,
-        "highlight_positive": POSITIVE,
         "position": one_of("sine", "none"),
         "begin_alike": FLAG,
         "guide_kernel": Kind("an odd whole number, 1 or more", Annotated[int, Field(ge=1), AfterValidator(odd)]),
         "ranking": FLAG,
+    },
+    "src.models.span.vslnet.VSLNetSettings": {
+        **_SPAN,
+        "head": one_of("lstm", "encoder"),
+        "places": SIZE,
+        "letters": Kind("a whole number from 0 to 65536", Annotated[int, Field(ge=0, le=65536)]),
+        "alphabet": TEXT,
+    },
+    "src.models.regression.lgi.LGISettings": {
+        **dict.fromkeys(("hidden", "attention", "places"), SIZE),
+        **dict.fromkeys(("phrases", "blocks"), LAYERS),
+        "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(odd)]),
+        "heads": COUNT,
+        "dropout": RATE,
+        "output": one_of("relu", "sigmoid"),
+        "distinct": WEIGHT,
     },
     "src.models.proposals.predictor.SegmentSettings": {
         **dict.fromkeys(("hidden", "width"), SIZE),
@@ -101,10 +122,37 @@ MODELS: dict[str, dict[str, Kind]] = {
     },
     "src.models.detr.qd_detr.QDDETRSettings": _DETR,
     "src.models.detr.moment_detr.MomentDETRSettings": _DETR,
-    "src.models.detr.detr.Weights": {
-        **dict.fromkeys(("span", "giou", "label", "background", "saliency"), WEIGHT),
-        "margin": WEIGHT,
+    "src.models.detr.cg_detr.CGDETRSettings": {
+        **_DETR,
+        "cross_layers": LAYERS,
+        **dict.fromkeys(("dummies", "prompts", "top_prompts"), SIZE),
     },
+    "src.models.detr.tr_detr.TRDETRSettings": _DETR,
+    "src.models.detr.task_weave.TaskWeaveSettings": {
+        **_DETR,
+        "feedback": one_of("highlights", "moments"),
+        "feedback_from": SHARE,
+    },
+    "src.models.detr.eatr.EaTRSettings": {**_DETR, "rounds": LAYERS},
+    "src.models.detr.uvcom.UVCOMSettings": {
+        **_DETR,
+        **dict.fromkeys(("word_centres", "clip_centres", "width"), SIZE),
+        **dict.fromkeys(("rounds", "content_rounds"), LAYERS),
+        "mining_from": SHARE,
+    },
+    "src.models.detr.bm_detr.BMDETRSettings": {
+        **_DETR,
+        "decoder_layers": LAYERS,
+        "alignment": SIZE,
+        "shifting": FLAG,
+    },
+    "src.models.detr.detr.Weights": _DETR_WEIGHTS,
+    "src.models.detr.bm_detr.BMDETRWeights": _DETR_WEIGHTS | dict.fromkeys(("guidance", "alignment"), WEIGHT),
+    "src.models.detr.eatr.EaTRWeights": {**_DETR_WEIGHTS, "events": WEIGHT},
+    "src.models.detr.uvcom.UVCOMWeights": {**_DETR_WEIGHTS, "similarity": WEIGHT},
+    "src.models.detr.cg_detr.CGDETRWeights": _DETR_WEIGHTS | dict.fromkeys(("align", "distill", "orthogonal"), WEIGHT),
+    "src.models.detr.tr_detr.TRDETRWeights": _DETR_WEIGHTS
+    | dict.fromkeys(("global_alignment", "local_alignment"), WEIGHT),
     "src.models.mergers.ConcatMLP": {"dropout": RATE},
     "src.models.mergers.CrossAttention": {"heads": COUNT, "dropout": RATE},
     "src.models.mergers.Add": {},

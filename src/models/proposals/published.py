@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -73,7 +74,7 @@ def read_tan_2d(weights: Weights) -> Published:
         },
         video_dim=weights["frame_layer.vis_conv.weight"].shape[1],
         text_dim=weights["fusion_layer.textual_encoder.weight_ih_l0"].shape[1],
-        weights=_ours(weights, (*_TAN_2D, *links)),
+        **_ours(weights, (*_TAN_2D, *links)),
     )
 
 
@@ -90,7 +91,7 @@ def read_ms_2d_tan(weights: Weights) -> Published:
         },
         video_dim=weights["clip_module.vis_conv.weight"].shape[1],
         text_dim=weights["lang_module.textual_encoder.weight_ih_l0"].shape[1],
-        weights=_ours(weights, _MS_2D_TAN),
+        **_ours(weights, _MS_2D_TAN),
     )
 
 
@@ -104,7 +105,7 @@ def read_dcm(weights: Weights) -> Published:
         },
         video_dim=weights["featpool.conv.weight"].shape[1],
         text_dim=weights["query.lstm.weight_ih_l0"].shape[1],
-        weights=_ours(weights, _DCM),
+        **_ours(weights, _DCM),
     )
 
 
@@ -114,10 +115,14 @@ def _scales(weights: Weights) -> list[int]:
     return [count(weights, rf"prop_layer\.layers\.{scale}\.(\d+)\.") for scale in range(scales)]
 
 
-def _ours(weights: Weights, rules: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
-    """Weights by our names; convolutions of one snippet or cell are linear layers here."""
-    renamed = {rename(name, rules): weight.float() for name, weight in weights.items()}
-    return {name: weight.flatten(1) if _of_one(name, weight) else weight for name, weight in renamed.items()}
+def _ours(weights: Weights, rules: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """`weights` and `names` of a `Published`; convolutions of one snippet or cell are linear layers here."""
+    names = {name: rename(name, rules) for name in weights}
+    shaped = {
+        ours: weights[name].flatten(1) if _of_one(ours, weights[name]) else weights[name]
+        for name, ours in names.items()
+    }
+    return {"weights": {name: weight.float() for name, weight in shaped.items()}, "names": names}
 
 
 def _of_one(name: str, weight: Tensor) -> bool:

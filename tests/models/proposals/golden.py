@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,8 @@ from src.models.mergers import VideoOnly
 from src.models.network import Network
 from src.models.predictor import Predictor, Streams
 from src.models.proposals.maps import MapOutput
-from src.models.published import Published, read_weights
-from src.models.releases import RELEASES, read_published
+from src.models.published import Published
+from src.models.releases import read_published
 
 
 class Golden:
@@ -29,15 +28,6 @@ class Golden:
         self.arrays = {name: x.float() if x.is_floating_point() else x for name, x in arrays.items()}
         self.input, self.output = self.group("input/"), self.group("output/")
         self.published: Published = read_published(path)
-
-    @cached_property
-    def ours(self) -> dict[str, str]:
-        """Our name of each published weight: what a state dict of numbers of weights is read as."""
-        weights = read_weights(self.path)
-        numbered = {name: torch.full_like(x, number) for number, (name, x) in enumerate(weights.items())}
-        (release,) = (each for each in RELEASES if all(mark in weights for mark in each.marks))
-        names = list(weights)
-        return {names[int(x.flatten()[0])]: name for name, x in release.read(numbered).weights.items()}
 
     def group(self, prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): x for name, x in self.arrays.items() if name.startswith(prefix)}
@@ -108,7 +98,7 @@ def assert_gradients(golden: Golden, network: Network, norms: dict[str, Tensor],
     """The gradients' norms are those of the file, by its names, and no weight has one that the file does not tell."""
     named = dict(network.named_parameters())
     for name, norm in norms.items():
-        gradient = named.pop(golden.ours[name]).grad
+        gradient = named.pop(golden.published.names[name]).grad
         assert gradient is not None, name
         torch.testing.assert_close(gradient.norm(), norm, atol=1e-6, rtol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
     assert set(named) == {"unknown_word"}
