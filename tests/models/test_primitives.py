@@ -47,8 +47,9 @@ def primitives(golden: GoldenMaps) -> Primitives:
     given = golden.input
     mask = torch.arange(given["video"].shape[1]) < given["video_length"][:, None]
     relevance = scaled(given["similarity"], mask)
-    inputs = golden.shown.inputs
-    moment = moment_snippets(golden.shown.truth.windows, inputs.length, inputs.duration, inputs.snippet_mask)
+    shown = golden.shown.inputs
+    duration = shown.length * golden.input["time_unit"].double()
+    moment = moment_snippets(golden.shown.truth.windows, shown.length, duration, shown.snippet_mask)
     return Primitives(given["word_tags"], relevance, moment, most_alike(relevance, moment))
 
 

@@ -25,7 +25,7 @@ class Golden:
         self.path = path
         with np.load(path) as archive:
             arrays = {name: torch.from_numpy(np.asarray(archive[name])) for name in archive.files}
-        self.arrays = {name: x.float() if x.is_floating_point() else x for name, x in arrays.items()}
+        self.arrays = {name: x.float() if x.dtype == torch.float16 else x for name, x in arrays.items()}
         self.input, self.output = self.group("input/"), self.group("output/")
         self.published: Published = read_published(path)
 
