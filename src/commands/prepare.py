@@ -211,4 +211,6 @@ def _overrides(published: Published, cfg: DictConfig) -> list[str]:
         return others
     values = {f"predictor.network.{name}": value for name, value in published.settings.items()}
     values |= {"features.dim": published.video_dim, "text.dim": published.text_dim}
-    return [f"{key}={value}" for key, value in values.items() if OmegaConf.select(cfg, key) != value]
+    differing = {key: value for key, value in values.items() if OmegaConf.select(cfg, key) != value}
+    # A list without blanks is one word of a shell.
+    return [f"{key}={value}".replace(" ", "") for key, value in differing.items()]

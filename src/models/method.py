@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from src.data.batch import Batch
 from src.models.network import Network
+
+Turn = Callable[[Network, Batch], dict[str, Tensor]]
+"""The losses of a step of the optimizer, as `Method.losses` gives them."""
 
 
 class Method(nn.Module):
@@ -18,6 +23,14 @@ class Method(nn.Module):
 
     Random draws come from torch's generators, so that training continues exactly from a checkpoint.
     """
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """What a batch is learned by: a step of the optimizer for each, one after the other."""
+        return (self.losses,)
+
+    def require(self, network: Network) -> None:
+        """Raise a UserError if it cannot teach such a network, with the reason."""
 
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """The terms of the training loss, weighted, under the names they are logged by; their sum is minimised.

@@ -7,6 +7,7 @@ from pathlib import Path
 from src.errors import UserError
 from src.models.detr import published as detr
 from src.models.points import published as points
+from src.models.proposals import published as maps
 from src.models.published import Published, Release, read_weights
 from src.models.regression import published as regression
 from src.models.span import published as span
@@ -17,6 +18,7 @@ RELEASES: tuple[Release, ...] = (
     points.FLASH_VTG,
     span.RELEASE,
     *regression.RELEASES,
+    *maps.RELEASES,
 )
 
 

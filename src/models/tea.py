@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -57,6 +58,7 @@ class TEA(lightning.LightningModule):
         self.configuration = dict(configuration)
         self._steps = 1
         self._steps_before: int | None = None
+        self._turn = 0
 
     def forward(self, inputs: Inputs) -> RankedMoments:
         """The ranked moments of each query."""
@@ -64,7 +66,7 @@ class TEA(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.network.progress = self.global_step / self._steps
-        terms = self.method.losses(self.network, batch)
+        terms = self.method.turns[self._turn](self.network, batch)
         loss = torch.stack(list(terms.values())).sum()
         if not loss.isfinite():
             ids = ", ".join(moment.query_id for moment in batch.truth.moments)
@@ -74,6 +76,19 @@ class TEA(lightning.LightningModule):
         for name, term in terms.items():
             self.log(f"train/{name}", term.detach(), on_step=False, on_epoch=True, batch_size=len(batch))
         return loss
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        # Each call of the closure computes the losses anew, at the weights that the step before has left.
+        for turn in range(len(self.method.turns)):
+            self._turn = turn
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self._turn = 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         _require_finite(batch)

@@ -10,6 +10,7 @@ from src.settings.kinds import (
     COUNT,
     FLAG,
     LAYERS,
+    PLACE,
     POOLING,
     POSITIVE,
     RATE,
@@ -50,6 +51,16 @@ _DETR: dict[str, Kind] = {
 }
 _DETR_WEIGHTS = dict.fromkeys(("span", "giou", "label", "background", "saliency", "margin"), WEIGHT)
 
+_KERNEL = Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(odd)])
+_MAP: dict[str, Kind] = {
+    "hidden": SIZE,
+    "scales": list_of(LAYERS),
+    "proposals": one_of("pool", "convolution"),
+    "word_layers": LAYERS,
+    "target_iou": TWO_SHARES,
+    "most_overlap": SHARE,
+}
+
 MODELS: dict[str, dict[str, Kind]] = {
     "src.models.span.predictor.SpanSettings": {
         **_SPAN,
@@ -82,13 +93,32 @@ MODELS: dict[str, dict[str, Kind]] = {
     "src.models.proposals.predictor.SegmentSettings": {
         **dict.fromkeys(("hidden", "width"), SIZE),
         "layers": Kind("a whole number from 0 to 64", Annotated[int, Field(ge=0, le=64)]),
-        "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(odd)]),
+        "kernel": _KERNEL,
         "flank": COUNT,
         "dropout": RATE,
         "query_alone": SHARE,
         "sharpness": POSITIVE,
         "most_overlap": SHARE,
         "choice": one_of("probability", "expected_iou"),
+    },
+    "src.models.proposals.tan_2d.TAN2DSettings": {
+        **_MAP,
+        **dict.fromkeys(("states", "samples"), SIZE),
+        "layers": LAYERS,
+        "kernel": _KERNEL,
+    },
+    "src.models.proposals.ms_2d_tan.MS2DTANSettings": {
+        **_MAP,
+        "states": Kind("an even number from 2 to 65536", Annotated[int, Field(ge=2, le=65536, multiple_of=2)]),
+        "kernels": list_of(_KERNEL),
+        "dropout": RATE,
+    },
+    "src.models.proposals.dcm.DCMSettings": {
+        **_MAP,
+        "samples": SIZE,
+        "heads": COUNT,
+        "dropout": RATE,
+        **dict.fromkeys(("own", "location", "independence", "size"), WEIGHT),
     },
     "src.models.detr.qd_detr.QDDETRSettings": _DETR,
     "src.models.detr.moment_detr.MomentDETRSettings": _DETR,
@@ -164,5 +194,11 @@ MODELS: dict[str, dict[str, Kind]] = {
     "src.models.mergers.NarrativeOnly": {},
     "src.models.match.CosineMatch": {"rewordings": POOLING},
     "src.models.method.Method": {},
+    "src.models.negatives.NegativeVideo": {"weight": WEIGHT},
+    "src.models.primitives.MaskedPrimitives": {
+        "similarity": or_null(PLACE),
+        **dict.fromkeys(("negative", "positive", "contrast"), WEIGHT),
+    },
+    "src.data.tags.NltkTagger": {},
     "src.models.paragraph.ParagraphQuery": {"alpha": WEIGHT},
 }

@@ -56,11 +56,15 @@ def config(combination: Combination) -> DictConfig:
     return whole
 
 
+SIZES = {"hidden": 16, "feed_forward": 32, "kernels": "[3]"}
+"""Of a small network, where it has such sizes."""
+
+
 @cache
 def small(predictor: str) -> DictConfig:
-    sizes = ["features.dim=12", "text.dim=10", "predictor.network.hidden=16"]
-    if "feed_forward" in compose(f"+predictor={predictor}").predictor.network:
-        sizes.append("predictor.network.feed_forward=32")
+    own = compose(f"+predictor={predictor}").predictor.network
+    sizes = ["features.dim=12", "text.dim=10"]
+    sizes += [f"predictor.network.{name}={size}" for name, size in SIZES.items() if name in own]
     return compose(f"predictor={predictor}", *sizes, "folder=.", config="train")
 
 

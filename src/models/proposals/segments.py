@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 
 class Segments(NamedTuple):
-    """The P = L(L + 1)/2 runs of snippets first <= last of videos of at most L snippets, row by row.
+    """P runs of snippets first <= last of videos of at most L snippets: all L(L + 1)/2 of them, or a sparse set.
 
     first, last: (P,) long, both inclusive. mask: (B, P) bool: the segment lies in its video.
     """
@@ -21,10 +22,20 @@ class Segments(NamedTuple):
 
     @classmethod
     def of(cls, snippets: Tensor) -> Segments:
-        """Those of videos whose valid snippets are `snippets` (B, L)."""
+        """All of videos whose valid snippets are `snippets` (B, L), row by row."""
         count = snippets.shape[1]
         first, last = torch.triu_indices(count, count, device=snippets.device)
         return cls(first, last, last < snippets.sum(dim=1, keepdim=True))
+
+    @classmethod
+    def sparse(cls, scales: Sequence[int], count: Tensor) -> Segments:
+        """2D-TAN's set of videos of `count` (B,) snippets, at most `canvas(scales)`: by length, then by start.
+
+        Scale r holds scales[r] lengths in steps of 2^r, going on where the scale before ended, at starts that 2^r
+        divides: long segments are told apart less finely than short ones.
+        """
+        first, last = torch.tensor(runs(scales), device=count.device).unbind(dim=1)
+        return cls(first, last, last < count[:, None])
 
     @property
     def span(self) -> Tensor:
@@ -35,6 +46,11 @@ class Segments(NamedTuple):
     def length(self) -> Tensor:
         """(P,) in snippets."""
         return self.last - self.first + 1
+
+    @property
+    def every(self) -> Tensor:
+        """(P,) the number of each."""
+        return torch.arange(len(self.first), device=self.first.device)
 
     def before(self, most: int) -> Flank:
         """The snippets before each segment: as many as it has, `most` at most, fewer where the video begins."""
@@ -47,6 +63,21 @@ class Segments(NamedTuple):
     def inside(self) -> Flank:
         """The segments themselves."""
         return Flank(self.first, self.last + 1)
+
+
+def runs(scales: Sequence[int]) -> list[tuple[int, int]]:
+    """The first and last snippet of each segment of `Segments.sparse`."""
+    end, length, found = canvas(scales), 0, []
+    for scale, count in enumerate(scales):
+        for _ in range(count):
+            length += 2**scale
+            found += [(start, start + length - 1) for start in range(0, end - length + 1, 2**scale)]
+    return found
+
+
+def canvas(scales: Sequence[int]) -> int:
+    """The longest segment of `Segments.sparse`, which is as long as a video can be: N."""
+    return sum(count * 2**scale for scale, count in enumerate(scales))
 
 
 class Flank(NamedTuple):
