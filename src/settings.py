@@ -122,6 +122,7 @@ SETTINGS: dict[str, Kind] = {
     "test": FLAG,
     "keep_state": FLAG,
     "ckpt_path": or_null(PLACE),
+    "start_from": or_null(PLACE),
     "loader.batch_size": COUNT,
     "loader.eval_batch_size": COUNT,
     "loader.workers": WHOLE,
@@ -341,6 +342,13 @@ PARTS: dict[str, dict[str, Kind]] = {
         "dropout": RATE,
         "output": one_of("relu", "sigmoid"),
         "distinct": WEIGHT,
+    },
+    "src.models.regression.drn.DRNSettings": {
+        **dict.fromkeys(("hidden", "words", "channels", "position", "pyramid"), SIZE),
+        "cells": Kind("a multiple of 4, 4 or more", Annotated[int, Field(ge=4, le=65536, multiple_of=4)]),
+        "stage": one_of("first", "second", "third"),
+        "least_match": SHARE,
+        "most_overlap": SHARE,
     },
     "src.models.proposals.predictor.SegmentSettings": {
         **dict.fromkeys(("hidden", "width"), SIZE),

@@ -35,14 +35,30 @@ def best_segments(
     edges = _half_open(segments)
     if choice == "expected_iou":
         scores = expected_iou(scores, edges)
-    spans, values = [], []
+    index, values = best_windows(scores, edges.expand(len(scores), -1, -1), top, most_overlap)
+    return segments.span[index], values
+
+
+def best_windows(scores: Tensor, windows: Tensor, top: int, most_overlap: float) -> tuple[Tensor, Tensor]:
+    """The best windows, best first, none overlapping a better one too much.
+
+    Args:
+        scores: (B, P), −inf where invalid; at least one valid in each row.
+        windows: (B, P, 2) start and end.
+        top: How many, K.
+        most_overlap: Windows with a higher IoU to one already taken are passed over (non-maximum suppression).
+
+    Returns:
+        Which they are (B, K), and their scores (B, K), −inf where there were not enough.
+    """
+    found, values = [], []
     for _ in range(top):
         value, index = scores.max(dim=1, keepdim=True)
-        spans.append(segments.span[index])
+        found.append(index)
         values.append(value)
-        overlap = iou(edges, edges[index])
+        overlap = iou(windows, windows.gather(1, index[..., None].expand(-1, -1, 2)))
         scores = scores.masked_fill(overlap > most_overlap, -torch.inf).scatter(1, index, -torch.inf)
-    return torch.cat(spans, dim=1), torch.cat(values, dim=1)
+    return torch.cat(found, dim=1), torch.cat(values, dim=1)
 
 
 def best_spans(
