@@ -26,6 +26,7 @@ from src.errors import UserError
 from src.files import require_folder
 from src.metrics.split import SplitMetrics
 from src.models.mergers import Merger
+from src.models.method import Method
 from src.models.network import Network
 from src.models.predictor import Settings
 from src.models.tea import TEA
@@ -195,9 +196,11 @@ class Parts:
 
     def model(self, data: MomentDataModule, configuration: dict[str, Any]) -> TEA:
         """The LightningModule, to be tested on the test splits of `data`, with what its checkpoints keep."""
+        method: Method = instantiate(self.cfg.method.network)
+        method.require(self.network)
         return TEA(
             network=self.network,
-            method=instantiate(self.cfg.method.network),
+            method=method,
             optimizer=instantiate(self.cfg.optimizer),
             scheduler=instantiate(self.cfg.scheduler),
             validation=self.metrics("val"),

@@ -63,6 +63,7 @@ FLAG = Kind("true or false", bool)
 COUNT = Kind("a whole number, 1 or more", Annotated[int, Field(ge=1, lt=2**31)])
 WHOLE = Kind("a whole number, 0 or more", Annotated[int, Field(ge=0, lt=2**31)])
 SIZE = Kind("a whole number from 1 to 65536", Annotated[int, Field(ge=1, le=65536)])
+EVEN = Kind("an even number from 2 to 65536", Annotated[int, Field(ge=2, le=65536, multiple_of=2)])
 LAYERS = Kind("a whole number from 1 to 64", Annotated[int, Field(ge=1, le=64)])
 SEED = Kind("a whole number from 0 to 4294967295", Annotated[int, Field(ge=0, lt=2**32)])
 SHARE = _float("a number from 0 to 1", ge=0, le=1)
@@ -311,6 +312,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     "torch.optim.Adam": {"lr": POSITIVE, "weight_decay": WEIGHT, "eps": POSITIVE},
     "torch.optim.AdamW": {"lr": POSITIVE, "weight_decay": WEIGHT, "eps": POSITIVE},
     "torch.optim.lr_scheduler.ConstantLR": {"factor": SHARE},
+    "src.models.schedules.Steps": {"milestones": list_of(SHARE), "factor": SHARE},
     "torch.optim.lr_scheduler.LinearLR": {
         "start_factor": Kind("a number above 0, at most 1", Annotated[float, Field(gt=0, le=1)]),
         "end_factor": SHARE,
@@ -334,8 +336,24 @@ PARTS: dict[str, dict[str, Kind]] = {
         "letters": Kind("a whole number from 0 to 65536", Annotated[int, Field(ge=0, le=65536)]),
         "alphabet": TEXT,
     },
+    "src.models.span.qave.QAVESettings": {
+        **dict.fromkeys(("hidden", "inputs", "words"), EVEN),
+        "head": SIZE,
+        "match": Kind("a whole number from 0 to 65536", Annotated[int, Field(ge=0, le=65536)]),
+        "dropout": RATE,
+        "end": one_of("whole", "released"),
+        "most_overlap": SHARE,
+        "choice": one_of("probability", "expected_iou"),
+        "supervise": one_of("fused", "video", "both"),
+    },
+    "src.models.shuffling.Shuffling": {
+        "hidden": SIZE,
+        **dict.fromkeys(("intra", "inter", "order"), WEIGHT),
+        "dropout": RATE,
+    },
     "src.models.regression.lgi.LGISettings": {
-        **dict.fromkeys(("hidden", "attention", "places"), SIZE),
+        "hidden": EVEN,
+        **dict.fromkeys(("attention", "places"), SIZE),
         **dict.fromkeys(("phrases", "blocks"), LAYERS),
         "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(_odd)]),
         "heads": COUNT,

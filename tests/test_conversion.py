@@ -75,6 +75,7 @@ def test_another_configuration_is_refused_with_what_to_add(shared: Path, tmp_pat
         ("vslnet_transformer", "vslnet", ["predictor.network.alphabet=abcdefghijklmnopqr"]),
         ("lgi_padded", "emb", []),
         ("drn", "drn", []),
+        ("shuffling", "qave", []),
     ],
 )
 def test_what_is_said_to_add_makes_it_the_published_network(

@@ -19,6 +19,9 @@ class Method(nn.Module):
     Random draws come from torch's generators, so that training continues exactly from a checkpoint.
     """
 
+    def require(self, network: Network) -> None:
+        """Raise a UserError if it cannot teach such a network, with the reason."""
+
     def losses(self, network: Network, batch: Batch) -> dict[str, Tensor]:
         """The terms of the training loss, weighted, under the names they are logged by; their sum is minimised.
 

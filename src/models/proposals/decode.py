@@ -13,6 +13,9 @@ from src.moments import iou
 Choice = Literal["probability", "expected_iou"]
 """What segments are ranked by: how probable each is, or the IoU to be expected of answering with it."""
 
+Joint = Literal["product", "sum"]
+"""What the probability of a segment is made of, of those of its start and its end."""
+
 SUPPORT = 300
 """The most probable segments of a video, over which IoU is expected: beyond them hardly anything is left."""
 
@@ -62,12 +65,20 @@ def best_windows(scores: Tensor, windows: Tensor, top: int, most_overlap: float)
 
 
 def best_spans(
-    start: Tensor, end: Tensor, top: int, most_overlap: float, choice: Choice = "probability"
+    start: Tensor,
+    end: Tensor,
+    top: int,
+    most_overlap: float,
+    choice: Choice = "probability",
+    joint: Joint = "product",
 ) -> tuple[Tensor, Tensor]:
-    """As `best_segments`, where a segment s <= e is as probable as p_s · p_e: start, end (B, L) log-probabilities, −inf
-    at padding."""
+    """As `best_segments`, where a segment s <= e is as probable as p_s · p_e, or as p_s + p_e for a `joint` sum: start,
+    end (B, L) log-probabilities, −inf at padding."""
     segments = Segments.of(start > -torch.inf)
-    scores = start[:, segments.first] + end[:, segments.last]
+    first, last = start[:, segments.first], end[:, segments.last]
+    scores = first + last if joint == "product" else torch.logaddexp(first, last)
+    # A start without an end in the video is no segment.
+    scores = scores.masked_fill(~segments.mask, -torch.inf)
     return best_segments(scores, segments, top, most_overlap, choice)
 
 

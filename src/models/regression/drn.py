@@ -134,7 +134,7 @@ class Backbone(nn.Module):
         """Cells (B, N, D) and a vector for each level, to (B, channels, N), (B, 2 · channels, N / 2), …"""
         edge = torch.arange(cells.shape[1] + 1, device=cells.device, dtype=cells.dtype) / cells.shape[1]
         place = self.position(torch.stack((edge[:-1], edge[1:], edge.diff()), dim=-1)).expand(len(cells), -1, -1)
-        x, found = cells.mT, []
+        x, found = cells.mT, list[Tensor]()
         for level, vector in zip(self.levels, vectors, strict=True):
             x = x * vector[..., None]
             x = level(x if found else torch.cat((x, place.mT), dim=1))
@@ -219,7 +219,7 @@ class DRN(Predictor[DRNOutput]):
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
         if stream == "query":
-            return WordStates(dim, self.settings.words, 1)
+            return WordStates(dim, self.settings.words, layers=1)
         return Embedding(dim, self.hidden, dropout=0.0)
 
     def forward(self, streams: Streams) -> DRNOutput:

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from src.models import published
-from src.models.published import Published, Release, Weights, count
+from src.models.published import LSTM, Published, Release, Weights, count
 
 # Applied in order, each wherever it matches.
-LSTM: tuple[tuple[str, str], ...] = (
-    (r"\.(weight|bias)_(ih|hh)_l(\d)$", r".layers.\3.forwards.\1_\2_l0"),
-    (r"\.(weight|bias)_(ih|hh)_l(\d)_reverse$", r".layers.\3.backwards.\1_\2_l0"),
-)
 LGI: tuple[tuple[str, str], ...] = (
     *LSTM,
     (r"^query_enc\.rnn\.", "embed_query."),
