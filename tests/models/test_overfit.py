@@ -20,6 +20,7 @@ LARGER = {
     "drn": tuple(
         f"predictor.network.{size}" for size in ("hidden=64", "words=32", "channels=32", "position=16", "pyramid=64")
     ),
+    "qave": tuple(f"predictor.network.{size}" for size in ("hidden=64", "inputs=64", "words=32", "head=32")),
     "lgi": ("predictor.network.hidden=64", "predictor.network.attention=32", "predictor.network.kernel=5"),
 }
 """Settings of a network large enough, and small enough to be quick."""
