@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,15 @@ class ShufflingGolden(Golden):
     @property
     def pseudo_video(self) -> Tensor:
         return self["input/pseudo_video" if self.reads_padding else "output/pseudo_video"]
+
+    @contextmanager
+    def as_base(self) -> Iterator[None]:
+        """Without what says how clips match."""
+        match, self.predictor.match = self.predictor.match, None
+        try:
+            yield
+        finally:
+            self.predictor.match = match
 
     def parts(self, pseudo: bool) -> list[Tensor]:
         """Which clips are the moment's, up to its first, and from its last on."""
@@ -223,10 +234,13 @@ def test_each_part_of_the_matching_loss_agrees(golden: ShufflingGolden) -> None:
 
 
 @pytest.mark.parametrize("base", [False, True])
-def test_decodes_the_same_moments(golden: ShufflingGolden, base: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decodes_the_same_moments(golden: ShufflingGolden, base: bool) -> None:
     prefix = "base_" if base else ""
-    if base:
-        monkeypatch.setattr(golden.predictor, "match", None)
+    with golden.as_base() if base else nullcontext():
+        require_moments(golden, prefix)
+
+
+def require_moments(golden: ShufflingGolden, prefix: str) -> None:
     output: SpanOutput = golden()
     spans, scores = best_spans(output.boundaries.start, output.boundaries.end, 1, 0.5, joint="sum")
     expected = torch.stack((golden[f"output/{prefix}pred_start"], golden[f"output/{prefix}pred_end"]), dim=1)
@@ -238,9 +252,8 @@ def test_decodes_the_same_moments(golden: ShufflingGolden, base: bool, monkeypat
         torch.testing.assert_close(found, windows.float(), atol=1e-4, rtol=0.0)
 
 
-def test_the_base_network_alone_agrees(golden: ShufflingGolden, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(golden.predictor, "match", None)
-    with watched(start=golden.predictor.start, end=golden.predictor.end) as seen:
+def test_the_base_network_alone_agrees(golden: ShufflingGolden) -> None:
+    with golden.as_base(), watched(start=golden.predictor.start, end=golden.predictor.end) as seen:
         terms = golden.losses()
         output: SpanOutput = golden()
     mask = golden.mask
