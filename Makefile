@@ -70,7 +70,7 @@ NOTICE := trained on the annotations of QVHighlights val (CC BY-NC-SA 4.0). Thes
 SEGMENTS := $(or $(TEA_OUTPUTS),outputs)/segments
 
 segments: | $(INSTALLED)
-	$(RUN) -m src.reword data=qvhighlights reworder=vtg_gpt
+	$(RUN) -m src.reword data=qvhighlights_folds reworder=vtg_gpt
 	$(RUN) -m src.prepare +experiment=segments import_narratives=$(DATA)/qvhighlights/minigpt_v2_val.zip
 	$(RUN) -m src.train +experiment=segments trainer=cpu hydra.run.dir=$(SEGMENTS)
 	$(RUN) -m src.prepare +experiment=segments reworder=none ship=$(SEGMENTS) notice="'$(NOTICE)'"

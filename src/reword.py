@@ -1,6 +1,6 @@
 """Put the queries of a data set into other words, or take in rewordings that exist.
 
-python -m src.reword data=qvhighlights reworder=vtg_gpt
+python -m src.reword data=qvhighlights_folds reworder=vtg_gpt
 """
 
 from __future__ import annotations

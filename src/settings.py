@@ -140,6 +140,9 @@ SETTINGS: dict[str, Kind] = {
     "data.val": NAME,
     "data.tests": NAMES,
     "data.scored_as": one_of("clipped", "annotated"),
+    "data.test_file": NAME,
+    "data.clip_seconds": POSITIVE,
+    "data.submission": NAME,
     "data.share": PART,
     "data.folds": Kind("a whole number, 2 or more", Annotated[int, Field(ge=2)]),
     "data.fold": WHOLE,
@@ -290,7 +293,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     },
     "src.runs.callbacks.BestCheckpoint": {**_SAVED, "folder": PLACE},
     "src.runs.callbacks.LastCheckpoint": {"folder": PLACE, "every_n_steps": COUNT},
-    "src.runs.callbacks.PredictionWriter": {"folder": PLACE},
+    "src.runs.callbacks.PredictionWriter": {"folder": PLACE, "submission": or_null(NAME)},
     "src.runs.epochs.EpochLines": {"metrics": NAMES},
     "lightning.pytorch.loggers.CSVLogger": {"save_dir": PLACE, "name": NAME},
     "src.runs.wandb.RunLogger": {
@@ -488,7 +491,7 @@ PARTS: dict[str, dict[str, Kind]] = {
     "src.data.annotations.captions.Captions": _CAPTIONED,
     "src.data.annotations.tacos.Tacos": {"file": PLACE},
     "src.data.annotations.charades_sta.CharadesSta": {"file": PLACE, "durations": PLACE},
-    "src.data.annotations.qvhighlights.QvHighlights": {"file": PLACE},
+    "src.data.annotations.qvhighlights.QvHighlights": {"file": PLACE, "clip_seconds": POSITIVE},
     "src.data.annotations.qvhighlights.source": {},
     "src.data.annotations.parts.HeldOut": _DIVIDED,
     "src.data.annotations.parts.Fold": {

@@ -81,6 +81,52 @@ def write_small(folder: Path, videos: int = 8, queries: int = 3, dim: int = 1024
     return [f"paths.data={folder}", *places, *sizes, *run]
 
 
+def write_qvhighlights(folder: Path, queries: int = 12, features: Mapping[str, int] | None = None) -> list[str]:
+    """All that training on a small QVHighlights needs, in its official form and with features as published.
+
+    Videos of 20 to 30 s, each with one query of one or two windows; the answers of test are kept back. A clip of a
+    window differs from others in its features.
+
+    Args:
+        folder: Where it is written.
+        queries: Of the training split; val and test have half as many.
+        features: The folders of features and their sizes; those of SlowFast and CLIP by default.
+
+    Returns:
+        The overrides that select it and make training quick.
+    """
+    chance, noise, durations = random.Random(0), np.random.default_rng(0), {}
+    sizes = dict(features if features is not None else {"slowfast_features": 2304, "clip_features": 512})
+    places = {name: folder / "features" / "qvhighlights" / name for name in sizes}
+    for place in (folder / "qvhighlights", *places.values()):
+        place.mkdir(parents=True, exist_ok=True)
+    for number, split in enumerate(("train", "val", "test")):
+        lines = []
+        for index in range(queries if split == "train" else queries // 2):
+            clips = chance.randint(10, 15)
+            video = f"{split}{index}_0.0_{2 * clips}.0"
+            durations[video] = 2.0 * clips
+            first = chance.randint(0, clips - 6)
+            inside = [first, first + 1, *([first + 4] if index % 2 else [])]
+            record = {"qid": 100 * number + index, "query": " ".join(chance.choices(WORDS, k=5)), "vid": video}
+            record |= {"duration": 2 * clips}
+            if split != "test":
+                windows = [[2 * first, 2 * first + 4], *([[2 * first + 8, 2 * first + 10]] if index % 2 else [])]
+                scores = [[chance.randint(1, 4) for _ in range(3)] for _ in inside]
+                record |= {"relevant_windows": windows, "relevant_clip_ids": inside, "saliency_scores": scores}
+            lines.append(json.dumps(record))
+            for name, dim in sizes.items():
+                values = noise.standard_normal((clips, dim)).astype(np.float32)
+                values[inside] += 2.0
+                np.savez(places[name] / f"{video}.npz", features=values)
+        (folder / "qvhighlights" / f"highlight_{split}_release.jsonl").write_text("\n".join(lines) + "\n")
+    write_random_narratives(folder / "stores" / "narratives" / "qvhighlights" / "llava_13b.jsonl", durations)
+    write_glove(folder / "glove" / "glove.840B.300d.txt", WORDS[:-2])
+    paths = [f"paths.{name}={folder}/{name}" for name in ("features", "stores", "outputs")]
+    run = ["trainer=cpu", "trainer.max_epochs=2", "+trainer.enable_progress_bar=false", "loader.batch_size=4"]
+    return [f"paths.data={folder}", *paths, "text=glove", "loader.workers=0", *run]
+
+
 def main() -> None:
     from src.data.splits import load_split, split_names
     from tests.compose import compose

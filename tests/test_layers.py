@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, str] = {
     "language": "errors hub videos",
     "narrators": "errors hub tables progress files growing text videos data language",
     "rewording": "errors progress files data language",
-    "runs": "errors ending places moments progress files arguments data models",
+    "runs": "errors ending places moments progress files arguments data metrics models",
     "build": "errors places files arguments text data metrics models",
     "training": "errors progress metrics models runs",
     "baselines": "errors moments growing progress videos data language runs",

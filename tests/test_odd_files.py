@@ -30,7 +30,7 @@ def test_an_odd_file_is_one_line(tmp_path: Path, name: str) -> None:
 def test_an_empty_training_file_is_told_as_that(tmp_path: Path, data: str) -> None:
     folder = tmp_path / data
     folder.mkdir()
-    for name in ("charades_sta_train.txt", "highlight_val_release.jsonl"):
+    for name in ("charades_sta_train.txt", "highlight_train_release.jsonl"):
         (folder / name).write_text("")
     for name in ("train.json", "charades.json"):
         (folder / name).write_text("{}")

@@ -62,8 +62,8 @@ def main(overrides: Sequence[str]) -> None:
 
 
 def queries() -> list[Moment]:
-    """Every query of val: the folds of conf/data/qvhighlights, put together."""
-    data = compose("train", "data=qvhighlights").data
+    """Every query of val: the folds of conf/data/qvhighlights_folds, put together."""
+    data = compose("train", "data=qvhighlights_folds").data
     return [moment for split in ("train", "val", "test") for moment in load_split(data, split).moments]
 
 

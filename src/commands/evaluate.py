@@ -23,7 +23,7 @@ from src.progress import show
 from src.retrieval import Retriever
 from src.runs.configuration import configuration
 from src.runs.folder import RunFolder
-from src.runs.predictions import Prediction, read_predictions, require_all_or_no_saliency, to_ranked, write_predictions
+from src.runs.predictions import Prediction, read_predictions, require_all_or_no_saliency, to_ranked, write_answers
 from src.runs.processes import Processes
 from src.runs.provenance import annotation_digests, data_read
 from src.training import build_trainer, test
@@ -57,7 +57,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]
         digests: dict[str, str] = {}
         answers = _of_file(parts) if cfg.predictions is not None else _of_baseline(parts)
         for split, moments, predictions in answers:
-            write_predictions(run.path / "predictions" / f"{split}.jsonl", predictions, moments, split)
+            write_answers(run.path / "predictions", predictions, moments, split, cfg.data.get("submission"))
             scores = score(moments, predictions, parts.metrics(split, moments))
             values |= {f"test/{name}": value for name, value in scores.items()}
             digests |= annotation_digests({split: moments})

@@ -98,7 +98,7 @@ class GroundTruth(_Tensors):
     @classmethod
     def of(cls, moments: Sequence[Moment], targets: Sequence[tuple[int, int]] | None = None) -> GroundTruth:
         """The ground truth of records; without `targets`, which only losses need, there is nothing to learn from it."""
-        windows = [torch.tensor(moment.windows, dtype=torch.float64) for moment in moments]
+        windows = [torch.tensor(moment.windows, dtype=torch.float64).view(-1, 2) for moment in moments]
         return cls(
             moments=list(moments),
             windows=pad_sequence(windows, batch_first=True, padding_value=torch.nan),

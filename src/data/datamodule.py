@@ -56,7 +56,8 @@ class MomentDataset(Dataset[Batch]):
         self.samples: list[tuple[Moment, Window]] = [
             (moment, window)
             for moment in moments
-            for window in (moment.windows if every_window else moment.windows[:1])
+            # Of a query without answers nothing is learned, whatever its window.
+            for window in (moment.windows if every_window else moment.windows[:1] or ((0.0, moment.duration),))
         ]
         self.stores = stores
         self.snippets = snippets

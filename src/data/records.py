@@ -21,12 +21,14 @@ class Moment:
         query: the sentence, stripped, never empty.
         windows: the annotated (start, end) pairs in seconds, 0 <= start < end <= duration. One for most data sets,
             several for QVHighlights. In a test split, where none is left out and some are scored as annotated
-            (`src.data.splits.load_split`), a window may have no length or reach past the end.
+            (`src.data.splits.load_split`), a window may have no length or reach past the end. None at all in a test
+            split whose answers are not public.
         duration: The video's length in seconds, > 0.
         novel: on the novel splits of Charades-CG and ActivityNet-CG, (kind, text) pairs: ("NOUN", "soup") for a novel
             word, ("v-n", "take fridge") for a novel composition.
         saliency: QVHighlights only: for each clip of `relevant_clips`, three annotators' scores, 0 (low) to 4 (high).
-        relevant_clips: QVHighlights only: indices of the 2 s clips that the annotators found relevant.
+        relevant_clips: QVHighlights only: indices of the clips that the annotators found relevant.
+        clip_seconds: QVHighlights only: the length of such a clip.
     """
 
     query_id: str
@@ -37,15 +39,12 @@ class Moment:
     novel: tuple[tuple[str, str], ...] = ()
     saliency: tuple[tuple[float, float, float], ...] = ()
     relevant_clips: tuple[int, ...] = ()
+    clip_seconds: float = 2.0
 
 
-CLIP_SECONDS = 2.0
-"""The length of the clips that QVHighlights' annotators rated."""
-
-
-def clip_count(duration: float) -> int:
-    """How many whole clips a video of `duration` seconds has; as its authors score it, a rest of one is none."""
-    return int(duration / CLIP_SECONDS)
+def clip_count(duration: float, clip_seconds: float) -> int:
+    """How many whole clips a video has, both in seconds; as QVHighlights is scored, a rest of a clip is none."""
+    return int(duration / clip_seconds)
 
 
 @dataclass(frozen=True, slots=True)

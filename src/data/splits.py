@@ -33,6 +33,7 @@ class Findings:
         unreachable: moments without length inside their video, kept in a test split, where nothing can hit them.
         dropped: the same in any other split, where there is nothing to learn from them: left out.
         skipped: queries left out because none of their moments remained.
+        unanswered: queries of a test split whose file keeps the answers back: they can be answered, not scored.
     """
 
     read: int = 0
@@ -43,6 +44,7 @@ class Findings:
     unreachable: int = 0
     dropped: int = 0
     skipped: int = 0
+    unanswered: int = 0
 
     def __str__(self) -> str:
         rules = {
@@ -55,6 +57,7 @@ class Findings:
         found = ", ".join(f"{count:,} {rule}" for rule, count in rules.items() if count)
         parts = [f"{self.read:,} queries of {self.videos:,} videos", f"moments: {found}" if found else ""]
         parts.append(f"queries skipped as none of their moments remained: {self.skipped:,}" if self.skipped else "")
+        parts.append(f"without answers, so that nothing is scored: {self.unanswered:,}" if self.unanswered else "")
         return "; ".join(filter(None, parts))
 
 
@@ -68,8 +71,8 @@ class Split:
 
 
 def split_names(data: DictConfig) -> list[str]:
-    """The splits of a data set: train, validation, then every test split."""
-    return [data.train, data.val, *data.tests]
+    """The splits of a data set: train, validation, then every test split that is not the validation split too."""
+    return list(dict.fromkeys((data.train, data.val, *data.tests)))
 
 
 def load_split(data: DictConfig, split: str) -> Split:
@@ -78,10 +81,11 @@ def load_split(data: DictConfig, split: str) -> Split:
     Rules: a reversed moment has its ends swapped. A moment that reaches outside its video is clipped to it, save in the
     test splits of a data set with `scored_as: annotated`, whose authors score against the annotation as it stands. A
     moment with no length inside its video is left out of train and validation, and kept in a test split, so that a
-    test split never changes its size; nothing can hit it there.
+    test split never changes its size; nothing can hit it there. A test split, and no other, may be without answers.
 
     Raises:
-        UserError: on an unknown split, a missing file, a malformed record, an empty query, a video without length.
+        UserError: on an unknown split, a missing file, a malformed record, an empty query, a video without length, and
+            where answers are missing.
     """
     if split not in data.splits:
         raise UserError(f"{data.name} has no split {split!r}: it has {', '.join(data.splits)}")
@@ -99,9 +103,16 @@ def load_split(data: DictConfig, split: str) -> Split:
         raise UserError(f"{data.name}, split {split}: the annotation files hold no query")
     _check_ids(annotations)
     is_test = split in data.tests
+    unanswered = [where for where, moment in annotations if not moment.windows]
+    if unanswered and not (is_test and len(unanswered) == len(annotations)):
+        raise UserError(
+            f"{unanswered[0]}: the query has no answer, and so have {len(unanswered) - 1} more of {data.name}, split"
+            f" {split}: only all queries of a test split together may have none"
+        )
     counts: Counter[str] = Counter()
     moments = list(_fit(annotations, not (is_test and data.scored_as == "annotated"), is_test, counts))
-    findings = Findings(read=len(annotations), videos=len({each.moment.video for each in annotations}), **counts)
+    videos = len({each.moment.video for each in annotations})
+    findings = Findings(read=len(annotations), videos=videos, unanswered=len(unanswered), **counts)
     _log.info("%s %s: %s", data.name, split, findings)
     return Split(split, moments, findings)
 

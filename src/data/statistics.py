@@ -24,7 +24,7 @@ class Row:
         name: the split, or "all".
         videos: distinct videos.
         moments: queries with their moments, as annotated: those that a rule left out are counted.
-        moment_seconds: mean length of a moment inside its video; every window of a query counts.
+        moment_seconds: mean length of a moment inside its video; every window of a query counts. None without answers.
         video_seconds: mean length of a video.
         query_words: mean words of a query, punctuation marks included.
         vocabulary: distinct words and punctuation marks, in lower case.
@@ -34,7 +34,7 @@ class Row:
     name: str
     videos: int
     moments: int
-    moment_seconds: float
+    moment_seconds: float | None
     video_seconds: float
     query_words: float
     vocabulary: int
@@ -79,11 +79,12 @@ class _Tally:
     def row(self, name: str) -> Row:
         durations = {moment.video: moment.duration for moment in self.moments}
         windows = [(window, moment.duration) for moment in self.moments for window in moment.windows]
+        seconds = [max(0.0, min(end, last) - max(start, 0.0)) for (start, end), last in windows]
         return Row(
             name=name,
             videos=len(durations),
             moments=self.read,
-            moment_seconds=fmean(max(0.0, min(end, last) - max(start, 0.0)) for (start, end), last in windows),
+            moment_seconds=fmean(seconds) if seconds else None,
             video_seconds=fmean(durations.values()),
             query_words=self.words.total() / len(self.moments),
             vocabulary=len(self.words),
@@ -96,7 +97,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.name,
         f"{row.videos:,}",
         f"{row.moments:,}",
-        f"{row.moment_seconds:.1f}",
+        "" if row.moment_seconds is None else f"{row.moment_seconds:.1f}",
         f"{row.video_seconds:.1f}",
         f"{row.query_words:.1f}",
         f"{row.vocabulary:,}",

@@ -1,7 +1,7 @@
 """Highlight detection on QVHighlights, as its authors score it (Lei et al., NeurIPS 2021, `standalone_eval`).
 
-Each of three annotators gave every clip of two seconds a score from 0 to 4 (0 where irrelevant). A clip is positive at
-a least score of 2 (Fair), 3 (Good) or 4 (VeryGood); a method gives every clip a saliency.
+Each of three annotators gave every clip, of two seconds there, a score from 0 to 4 (0 where irrelevant). A clip is
+positive at a least score of 2 (Fair), 3 (Good) or 4 (VeryGood); a method gives every clip a saliency.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from src.data.batch import GroundTruth
-from src.data.records import CLIP_SECONDS, Moment, clip_count
+from src.data.records import Moment, clip_count
 from src.metrics.metric import MomentMetric
 from src.moments import RankedMoments
 
@@ -19,15 +19,16 @@ LEAST_SCORES = {"Fair": 2.0, "Good": 3.0, "VeryGood": 4.0}
 
 def annotated_scores(moment: Moment) -> Tensor:
     """What the annotators gave each clip of the video: (clips, 3)."""
-    scores = torch.zeros(clip_count(moment.duration), 3)
+    scores = torch.zeros(clip_count(moment.duration, moment.clip_seconds), 3)
     scores[list(moment.relevant_clips)] = torch.tensor(moment.saliency)
     return scores
 
 
-def on_clips(saliency: Tensor, clips: int, duration: float) -> Tensor:
-    """Saliency (n,) of n equal parts of a video, at the middle of each of its first `clips` clips of two seconds."""
-    middle = (torch.arange(clips, dtype=torch.float64, device=saliency.device) + 0.5) * CLIP_SECONDS
-    return saliency[(middle * len(saliency) / duration).long().clamp(max=len(saliency) - 1)]
+def on_clips(saliency: Tensor, moment: Moment) -> Tensor:
+    """Saliency (n,) of n equal parts of a query's video, at the middle of each of the video's whole clips."""
+    clips = clip_count(moment.duration, moment.clip_seconds)
+    middle = (torch.arange(clips, dtype=torch.float64, device=saliency.device) + 0.5) * moment.clip_seconds
+    return saliency[(middle * len(saliency) / moment.duration).long().clamp(max=len(saliency) - 1)]
 
 
 def clip_average_precision(saliency: Tensor, positive: Tensor) -> Tensor:
@@ -83,7 +84,7 @@ class HighlightDetection(MomentMetric):
             if not moment.saliency or not length:
                 continue
             annotated = annotated_scores(moment).to(saliency.device)
-            predicted = on_clips(saliency[row, :length], len(annotated), moment.duration)
+            predicted = on_clips(saliency[row, :length], moment)
             positive = least <= annotated.T
             self.precision += clip_average_precision(predicted.expand_as(positive), positive).mean(dim=1)
             self.hits += positive[:, :, predicted.argmax()].any(dim=1)

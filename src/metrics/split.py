@@ -27,7 +27,7 @@ class SplitMetrics(nn.Module):
 
     Args:
         split: The split's name.
-        rows: The names of the rows, the split's own among them.
+        rows: The names of the rows, the split's own among them; none for a split without answers.
         make: Makes the metrics of one row, by any names: each says itself what its values are called.
     """
 
@@ -41,7 +41,9 @@ class SplitMetrics(nn.Module):
 
     @classmethod
     def of(cls, split: str, moments: Sequence[Moment], make: Callable[[], Mapping[str, MomentMetric]]) -> SplitMetrics:
-        """The metrics of a split whose parts are those that its `moments` are in; none without moments."""
+        """The metrics of a split whose parts are those that its `moments` are in; without moments it has no parts."""
+        if moments and not any(moment.windows for moment in moments):
+            return cls(split, [], make)
         rows = {split, *(row for moment in moments for row in rows_of(split, moment))}
         return cls(split, sorted(rows), make)
 

@@ -21,17 +21,18 @@ from src.errors import UserError, reason
 from src.files import whole, why_full
 from src.models.tea import TEA
 from src.runs.checkpoints import BEST, LAST, PREVIOUS, read_checkpoint
-from src.runs.predictions import Prediction, to_predictions, write_predictions
+from src.runs.predictions import Prediction, to_predictions, write_answers
 from src.runs.processes import gathered
 
 log = logging.getLogger(__name__)
 
 
 class PredictionWriter(Callback):
-    """Writes the predictions of each test split to `folder`/SPLIT.jsonl."""
+    """Writes the predictions of each test split; see `write_answers`."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, submission: str | None = None) -> None:
         self.folder = Path(folder)
+        self.submission = submission
         self.predictions: dict[str, list[Prediction]] = {}
 
     def on_test_batch_end(
@@ -52,7 +53,7 @@ class PredictionWriter(Callback):
         for split in moments if parts else ():
             predictions = [prediction for part in parts for prediction in part.get(split, ())]
             if len(predictions) == len(moments[split]):  # not where a Trainer was told to test a part only
-                write_predictions(self.folder / f"{split}.jsonl", predictions, moments[split], split)
+                write_answers(self.folder, predictions, moments[split], split, self.submission)
         self.predictions = {}
 
 

@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 from src.data.records import LONGEST, Moment
 from src.errors import UserError
 from src.files import is_number, parse_json, read_lines, read_text, shown, whole
+from src.metrics.highlights import on_clips
 from src.moments import RankedMoments
 
 Scored = tuple[float, float, float]
@@ -112,6 +113,49 @@ def write_predictions(path: Path, predictions: Sequence[Prediction], moments: Se
             if len(answer.saliency):
                 record["saliency"] = [_digits(score) for score in answer.saliency.tolist()]
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def write_submission(path: Path, predictions: Sequence[Prediction], moments: Sequence[Moment]) -> None:
+    """Write predictions as QVHighlights' server takes them, in the order of `moments`, whole or not at all.
+
+    JSON Lines: qid (a number where it is one), query, vid, pred_relevant_windows of [start, end, score] with two
+    decimals of a second, and where there is saliency pred_saliency_scores, one of each clip of the video (Lei et al.,
+    NeurIPS 2021, `standalone_eval`).
+    """
+    answers = {prediction.query_id: prediction for prediction in predictions}
+    with whole(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for moment in moments:
+            answer = answers[moment.query_id]
+            record: dict[str, Any] = {
+                "qid": int(moment.query_id) if moment.query_id.isdecimal() else moment.query_id,
+                "query": moment.query,
+                "vid": moment.video,
+                "pred_relevant_windows": [
+                    (round(start, 2), round(end, 2), _digits(score)) for start, end, score in answer.windows
+                ],
+            }
+            if len(answer.saliency):
+                of_clips = on_clips(torch.from_numpy(answer.saliency), moment)
+                record["pred_saliency_scores"] = [_digits(score) for score in of_clips.tolist()]
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def write_answers(
+    folder: Path, predictions: Sequence[Prediction], moments: Sequence[Moment], split: str, submission: str | None
+) -> None:
+    """Write what a run keeps of its answers to a split.
+
+    Args:
+        folder: The run folder's predictions, `folder`/SPLIT.jsonl.
+        predictions: The answers.
+        moments: The queries.
+        split: The split's name.
+        submission: The name of a file in which a server takes them, with {split} for the split's; it is written in a
+            folder `submission` beside. None where there is no server.
+    """
+    write_predictions(folder / f"{split}.jsonl", predictions, moments, split)
+    if submission is not None:
+        write_submission(folder.with_name("submission") / submission.format(split=split), predictions, moments)
 
 
 def _digits(score: float) -> float:

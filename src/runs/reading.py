@@ -123,8 +123,9 @@ class Run:
 
     @property
     def splits(self) -> list[str]:
-        """The test splits that have a predictions file."""
-        return sorted(path.stem for path in (self.folder / "predictions").glob("*.jsonl"))
+        """The test splits that have a predictions file, and answers that they were scored against."""
+        answered = sorted(path.stem for path in (self.folder / "predictions").glob("*.jsonl"))
+        return [split for split in answered if any(name.startswith(f"test/{split}/") for name in self.metrics)]
 
     def curve(self, name: str) -> dict[int, float]:
         """The values of a metric that was logged while training, by epoch; none where it was not.

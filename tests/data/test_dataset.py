@@ -43,7 +43,8 @@ PUBLISHED: dict[str, dict[str, tuple[int, int | None]]] = {
         "novel_word": (3_920, None),
     },
     "tacos": {"train": (9_790, 75), "val": (4_436, 27), "test": (4_001, 25)},
-    "qvhighlights": {"train": (1_125, 1_100), "val": (119, 119), "test": (306, 300)},
+    "qvhighlights": {"train": (7_218, 7_100), "val": (1_550, 1_519), "test": (1_542, 1_529)},
+    "qvhighlights_folds": {"train": (1_125, 1_100), "val": (119, 119), "test": (306, 300)},
 }
 
 
@@ -105,7 +106,7 @@ def test_made_validation_splits_come_out_of_training(shared: Path) -> None:
 def test_folds_of_qvhighlights_share_no_source(shared: Path) -> None:
     tested: list[str] = []
     for fold in range(3):
-        data = data_config("qvhighlights", shared / "data", "data.folds=3", f"data.fold={fold}")
+        data = data_config("qvhighlights_folds", shared / "data", "data.folds=3", f"data.fold={fold}")
         splits = [load_split(data, name) for name in split_names(data)]
         sources = [{source(moment.video) for moment in split.moments} for split in splits]
         assert sum(map(len, sources)) == len(set.union(*sources)) == 474

@@ -107,9 +107,35 @@ def test_a_query_is_kept_while_one_of_its_windows_is(tmp_path: Path) -> None:
     ]
     file = tmp_path / "qvhighlights" / "highlight_val_release.jsonl"
     file.write_text("\n".join(map(json.dumps, lines)))
-    read = load_split(data_config("qvhighlights", tmp_path), "train")
+    read = load_split(data_config("qvhighlights_folds", tmp_path), "train")
     assert {moment.windows for moment in read.moments} == {((2.0, 4.0),)}
     assert (read.findings.dropped, read.findings.skipped) == (len(read.moments), 0)
+
+
+def write_qvhighlights(folder: Path, answered: dict[str, list[bool]]) -> None:
+    """The files of some splits; for each query whether its answer is in it."""
+    (folder / "qvhighlights").mkdir(exist_ok=True)
+    answer = {"relevant_windows": [[2, 4]], "relevant_clip_ids": [1], "saliency_scores": [[4, 3, 2]]}
+    for split, there in answered.items():
+        lines = [
+            {"qid": number, "query": "a", "duration": 20, "vid": f"s{number}_0_20"} | (answer if known else {})
+            for number, known in enumerate(there)
+        ]
+        file = folder / "qvhighlights" / f"highlight_{split}_release.jsonl"
+        file.write_text("\n".join(map(json.dumps, lines)))
+
+
+def test_a_test_split_and_no_other_may_be_without_answers(tmp_path: Path) -> None:
+    write_qvhighlights(tmp_path, {"test": [False, False], "train": [True, False], "val": [True]})
+    data = data_config("qvhighlights", tmp_path)
+    read = load_split(data, "test")
+    assert [moment.windows for moment in read.moments] == [(), ()]
+    assert str(read.findings) == "2 queries of 2 videos; without answers, so that nothing is scored: 2"
+    assert load_split(data, "val").findings.unanswered == 0
+    said = "highlight_train_release.jsonl:2: the query has no answer, and so have 0 more of qvhighlights, split train"
+    assert said in error(data, "train")
+    write_qvhighlights(tmp_path, {"test": [True, False, False]})
+    assert "test_release.jsonl:2: the query has no answer, and so have 1 more" in error(data, "test")
 
 
 def error(data: DictConfig, split: str) -> str:
@@ -128,7 +154,8 @@ def test_a_missing_file_says_where_it_comes_from_and_goes(tmp_path: Path) -> Non
         "anet_cd": ["activitynet_cd/anet_val.json"],
         "anet_cg": ["activitynet_cg/train.json"],
         "tacos": ["tacos/train.json"],
-        "qvhighlights": ["qvhighlights/highlight_val_release.jsonl"],
+        "qvhighlights": ["qvhighlights/highlight_train_release.jsonl"],
+        "qvhighlights_folds": ["qvhighlights/highlight_val_release.jsonl"],
     }.items():
         data = data_config(name, tmp_path)
         message = error(data, "train")
@@ -166,6 +193,6 @@ def test_a_query_id_given_twice_is_an_error(tmp_path: Path) -> None:
     }
     file = tmp_path / "qvhighlights" / "highlight_val_release.jsonl"
     file.write_text("\n".join(json.dumps(line | {"vid": f"source{number}_0_150"}) for number in range(20)))
-    message = error(data_config("qvhighlights", tmp_path), "train")
+    message = error(data_config("qvhighlights_folds", tmp_path), "train")
     assert "query id 4 was already given at" in message
     assert "highlight_val_release.jsonl:" in message

@@ -74,7 +74,7 @@ def test_bad_captions(tmp_path: Path) -> None:
 
 def test_the_published_captions_of_qvhighlights(shared: Path, tmp_path: Path) -> None:
     output = tmp_path / "n.jsonl"
-    settings = ("data=qvhighlights", "narrator=minigpt_v2", f"paths.data={shared / 'data'}", f"output={output}")
+    settings = ("data=qvhighlights_folds", "narrator=minigpt_v2", f"paths.data={shared / 'data'}", f"output={output}")
     narrate(compose(*settings, config="narrate"))
     narratives = list(read_narratives(output))
     assert len(narratives) == 1519

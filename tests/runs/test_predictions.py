@@ -21,6 +21,7 @@ from src.runs.predictions import (
     to_predictions,
     to_ranked,
     write_predictions,
+    write_submission,
 )
 
 MOMENTS = [
@@ -69,6 +70,46 @@ def test_predictions_are_written_in_as_many_digits_as_tell(tmp_path: Path) -> No
     record = json.loads((tmp_path / "p.jsonl").read_text())
     assert record["predictions"] == [[0.3333, 6.6667, 6.66667e-06], [0.0, 1.0, 3.33333e-07]]
     assert record["saliency"] == [0.333333]
+
+
+def require_official(path: Path, moments: list[Moment]) -> list[dict[str, Any]]:
+    """What QVHighlights' server and its authors' evaluation rely on; gives the records."""
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [record["qid"] for record in records] == [int(moment.query_id) for moment in moments]
+    for record, moment in zip(records, moments, strict=True):
+        assert record.keys() <= {"qid", "query", "vid", "pred_relevant_windows", "pred_saliency_scores"}
+        assert (record["query"], record["vid"]) == (moment.query, moment.video)
+        windows = record["pred_relevant_windows"]
+        assert windows
+        assert [score for _, _, score in windows] == sorted((score for _, _, score in windows), reverse=True)
+        for start, end, _ in windows:
+            assert 0 <= start <= end <= moment.duration
+            assert (start, end) == (round(start, 2), round(end, 2))
+        if "pred_saliency_scores" in record:
+            assert len(record["pred_saliency_scores"]) == int(moment.duration / 2)
+            assert all(isinstance(score, float) for score in record["pred_saliency_scores"])
+    return records
+
+
+def test_a_submission_passes_the_official_checks(tmp_path: Path) -> None:
+    moments = [Moment(str(i), f"v{i}_0_150", "A “quoted” query", ((0.0, 2.0),), d) for i, d in ((7, 150.0), (3, 21.0))]
+    answers = [
+        Prediction("3", [(0.123456, 20.9999, 0.123456789)], torch.arange(11.0)),
+        Prediction("7", [(1 / 3, 149.999, 0.9), (0, 2, 0.1)], torch.arange(75.0)),
+    ]
+    write_submission(tmp_path / "submission" / "s.jsonl", answers, moments)
+    first, second = require_official(tmp_path / "submission" / "s.jsonl", moments)
+    assert first["pred_relevant_windows"] == [[0.33, 150.0, 0.9], [0.0, 2.0, 0.1]]
+    assert first["pred_saliency_scores"] == list(range(75))
+    # 21 s are ten whole clips; each has the score of the snippet, of eleven, in which its middle lies.
+    assert second["pred_relevant_windows"] == [[0.12, 21.0, 0.123457]]
+    assert second["pred_saliency_scores"] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert [len(each.saliency) for each in read_predictions(tmp_path / "submission" / "s.jsonl", moments)] == [75, 10]
+
+
+def test_where_no_saliency_is_predicted_a_submission_has_none(tmp_path: Path) -> None:
+    write_submission(tmp_path / "s.jsonl", [Prediction("1", [(0, 2, 1)])], [Moment("1", "v", "q", (), 10.0)])
+    assert "pred_saliency_scores" not in json.loads((tmp_path / "s.jsonl").read_text())
 
 
 def line(query_id: str, windows: object) -> str:

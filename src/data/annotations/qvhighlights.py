@@ -2,6 +2,7 @@
 
 `{"qid", "query", "duration", "vid", "relevant_windows": [[start, end], ...], "relevant_clip_ids": [clip, ...],
 "saliency_scores": [[score, score, score], ...]}`, seconds; clip k is [2k, 2k + 2) s; a score is 0 (low) to 4 (high).
+The published test file has none of the last three: its answers are kept back.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from src.data.annotations.reading import Annotation, annotation, columns, field, lines, number, parse_object, window
-from src.data.records import CLIP_SECONDS, clip_count
+from src.data.records import Window, clip_count
 from src.errors import UserError
 from src.files import shown
+
+# What a record says of its answer.
+_ANSWER = ("relevant_windows", "relevant_clip_ids", "saliency_scores")
 
 
 def source(video: str) -> str:
@@ -27,10 +31,12 @@ class QvHighlights:
     """Reads the annotations of QVHighlights.
 
     Args:
-        file: A JSON Lines file with ground truth (the published test file has none).
+        file: A JSON Lines file. A query of which it has neither windows nor clips gets no answer.
+        clip_seconds: The length of the clips that were rated.
     """
 
     file: str
+    clip_seconds: float = 2.0
 
     def __call__(self) -> Iterator[Annotation]:
         for where, line in lines(Path(self.file)):
@@ -41,32 +47,40 @@ class QvHighlights:
             query_id = field(record, "qid", where)
             if not isinstance(query_id, str) and type(query_id) is not int:
                 raise UserError(f"{where}: qid must be a number or text, found {shown(query_id)}")
-            windows = field(record, "relevant_windows", where)
-            if not isinstance(windows, list):
-                raise UserError(f"{where}: relevant_windows must be a list, found {shown(windows)}")
             duration = number(field(record, "duration", where), "the duration", where)
-            rated = [
-                (_clip(clip, duration, where), _scores(scores, where))
-                for clip, scores in columns(record, ("relevant_clip_ids", "saliency_scores"), where)
-            ]
+            answered = any(key in record for key in _ANSWER)
             yield annotation(
                 where,
                 query_id=str(query_id),
                 video=video,
                 query=field(record, "query", where),
-                windows=tuple(window(each, where) for each in windows),
+                windows=_windows(record, where) if answered else None,
                 duration=duration,
-                saliency=tuple(scores for _, scores in rated),
-                relevant_clips=tuple(clip for clip, _ in rated),
+                clip_seconds=self.clip_seconds,
+                **(self._rated(record, duration, where) if answered else {}),
             )
 
+    def _rated(self, record: dict[str, Any], duration: float, where: str) -> dict[str, Any]:
+        """The relevant clips and their scores, as fields of Moment."""
+        rated = list(columns(record, ("relevant_clip_ids", "saliency_scores"), where))
+        return {
+            "relevant_clips": tuple(self._clip(clip, duration, where) for clip, _ in rated),
+            "saliency": tuple(_scores(scores, where) for _, scores in rated),
+        }
 
-def _clip(value: Any, duration: float, where: str) -> int:
-    if type(value) is not int or not 0 <= value < clip_count(duration):
-        raise UserError(
-            f"{where}: clip {shown(value)} is not one of the {duration:g} s video's {CLIP_SECONDS:g} s clips"
-        )
-    return value
+    def _clip(self, value: Any, duration: float, where: str) -> int:
+        if type(value) is not int or not 0 <= value < clip_count(duration, self.clip_seconds):
+            raise UserError(
+                f"{where}: clip {shown(value)} is not one of the {duration:g} s video's {self.clip_seconds:g} s clips"
+            )
+        return value
+
+
+def _windows(record: dict[str, Any], where: str) -> tuple[Window, ...]:
+    windows = field(record, "relevant_windows", where)
+    if not isinstance(windows, list):
+        raise UserError(f"{where}: relevant_windows must be a list, found {shown(windows)}")
+    return tuple(window(each, where) for each in windows)
 
 
 def _scores(scores: Any, where: str) -> tuple[float, float, float]:

@@ -29,9 +29,17 @@ class Reader(Protocol):
 
 
 def annotation(
-    where: str, query_id: str, video: str, query: object, windows: tuple[Window, ...], duration: float, **details: Any
+    where: str,
+    query_id: str,
+    video: str,
+    query: object,
+    windows: tuple[Window, ...] | None,
+    duration: float,
+    **details: Any,
 ) -> Annotation:
-    """A checked annotation; `details` are the other fields of Moment.
+    """A checked annotation.
+
+    `windows` are None where the file keeps the answer back; `details` are the other fields of Moment.
 
     Raises:
         UserError: An empty query, no window, or a video without length.
@@ -42,7 +50,9 @@ def annotation(
         raise UserError(f"{where}: there is a zero in {shown(query)} or {shown(video)}, which no store can hold")
     if not video or Path(video).is_absolute() or ".." in Path(video).parts or len(video.encode()) > _LONGEST_NAME:
         raise UserError(f"{where}: {shown(video)} is no video's name")
-    if not windows:
+    if windows is None:
+        windows = ()
+    elif not windows:
         raise UserError(f"{where}: the query has no moment")
     if not 0 < duration <= LONGEST:
         raise UserError(f"{where}: video {video} lasts {duration:g} s, which must be above 0 and at most {LONGEST:g}")

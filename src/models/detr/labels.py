@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 
 from src.data.batch import GroundTruth, Inputs
-from src.data.records import CLIP_SECONDS
 
 
 def saliency_labels(inputs: Inputs, truth: GroundTruth) -> Tensor:
     """A label for each clip, (B, L), 0 where irrelevant and in padding.
 
-    Where annotators scored the clips (QVHighlights, clips of 2 s), the sum of their three scores, 0 to 12. Elsewhere 1
+    Where annotators scored the clips (QVHighlights), the sum of their three scores, 0 to 12. Elsewhere 1
     for a clip whose middle lies inside a window, and for the clip that holds the window's middle; 0 for the rest.
     """
     seconds = (inputs.duration / inputs.length)[:, None]
@@ -25,14 +24,14 @@ def saliency_labels(inputs: Inputs, truth: GroundTruth) -> Tensor:
 
     # Scored samples, all at once: each score goes to the clip in which its own clip's middle lies.
     scored = [
-        (row, clip, sum(scores))
+        (row, (clip + 0.5) * moment.clip_seconds, sum(scores))
         for row, moment in enumerate(truth.moments)
         for clip, scores in zip(moment.relevant_clips, moment.saliency, strict=True)
     ]
     if scored:
-        row, annotated, score = torch.tensor(scored, device=seconds.device).unbind(dim=1)
+        row, middle, score = torch.tensor(scored, device=seconds.device).unbind(dim=1)
         row = row.long()
-        place = ((annotated + 0.5) * CLIP_SECONDS / seconds[row, 0]).long().minimum(inputs.length[row] - 1)
+        place = (middle / seconds[row, 0]).long().minimum(inputs.length[row] - 1)
         labels[row] = 0
         labels.view(-1).scatter_reduce_(0, row * labels.shape[1] + place, score.to(labels.dtype), "amax")
     return labels

@@ -120,6 +120,13 @@ def test_qvhighlights_reads_what_was_written(
     assert source(moment.video) == "a_b-c"
 
 
+def test_a_query_whose_answer_is_kept_back_has_none(tmp_path: Path) -> None:
+    record = {"qid": 3158, "query": "A boat", "duration": 150, "vid": "_6hnl_BrFvs_360.0_510.0"}
+    (tmp_path / "test.jsonl").write_text(json.dumps(record))
+    (moment,) = moments(QvHighlights(str(tmp_path / "test.jsonl"), clip_seconds=1.0))
+    assert (moment.query_id, moment.windows, moment.saliency, moment.clip_seconds) == ("3158", (), (), 1.0)
+
+
 CAPTIONS = {"duration": 9.0, "timestamps": [[0, 1], [1, 2]], "sentences": ["a", "b"]}
 TACOS = {"fps": 10, "num_frames": 90, "timestamps": [[0, 10]], "sentences": ["a"]}
 QVHIGHLIGHTS = {
@@ -144,7 +151,8 @@ def tacos(folder: Path, **changes: Any) -> Reader:
 
 
 def qvhighlights(folder: Path, **changes: Any) -> Reader:
-    (folder / "f.json").write_text(json.dumps(QVHIGHLIGHTS) + "\n" + json.dumps(QVHIGHLIGHTS | changes))
+    changed = {key: value for key, value in (QVHIGHLIGHTS | changes).items() if value is not ...}
+    (folder / "f.json").write_text(json.dumps(QVHIGHLIGHTS) + "\n" + json.dumps(changed))
     return QvHighlights(str(folder / "f.json"))
 
 
@@ -168,6 +176,7 @@ def qvhighlights(folder: Path, **changes: Any) -> Reader:
         (qvhighlights, {"vid": "x"}, "f.json:2: vid must read YOUTUBE-ID_START_END, found 'x'"),
         (qvhighlights, {"query": ""}, "f.json:2: the query is empty"),
         (qvhighlights, {"relevant_windows": []}, "f.json:2: the query has no moment"),
+        (qvhighlights, {"relevant_windows": ...}, "f.json:2: no 'relevant_windows' here"),
         (qvhighlights, {"relevant_windows": 3}, "f.json:2: relevant_windows must be a list"),
         (qvhighlights, {"relevant_clip_ids": [75]}, "f.json:2: clip 75 is not one of the 150 s video's 2 s clips"),
         (qvhighlights, {"duration": 21, "relevant_clip_ids": [10]}, "f.json:2: clip 10 is not one of the 21 s video's"),
