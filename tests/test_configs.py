@@ -135,7 +135,7 @@ def test_a_choice_is_built_and_may_come_from_a_checkpoint(choice: str, monkeypat
             pytest.fail(f"{path}: {error}")
     require_valid(resolved)
     undeclared = {key for key, value, kind in leaves(resolved) if kind is None and value not in ({}, None)}
-    assert not undeclared, "declare them in src/settings.py"
+    assert not undeclared, "declare them in src/settings/"
     of_search = COMMAND_OF.get(choice.split("=")[0]) == "search"  # which no checkpoint holds
     for form in () if of_search else (OmegaConf.to_container(cfg, resolve=False), resolved):
         require_known(form, choice, conf_folders())

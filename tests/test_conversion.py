@@ -13,21 +13,18 @@ from omegaconf import OmegaConf
 from src.build import Parts
 from src.commands.prepare import convert_checkpoint
 from src.errors import UserError
-from src.models.predictor import Streams
 from src.models.releases import read_published
 from src.runs.checkpoints import load_network, read_checkpoint
 from tests.compose import compose
 from tests.models.detr.golden import load
 
-SIZES = {
-    "qd_detr": ["predictor.network.feed_forward=128", "features.dim=46", "text.dim=32"],
-    "moment_detr": [
-        "predictor.network.hidden=64",
-        "predictor.network.feed_forward=128",
-        "features.dim=46",
-        "text.dim=32",
-    ],
-}
+KINDS = ["qd_detr", "moment_detr"]
+
+
+def sizes(shared: Path, kind: str) -> list[str]:
+    published = read_published(shared / "parity" / f"{kind}.npz")
+    of_features = [f"features.dim={published.video_dim}", f"text.dim={published.text_dim}"]
+    return [*(f"predictor.network.{name}={size}" for name, size in published.settings.items()), *of_features]
 
 
 def config(kind: str, shared: Path, outputs: Path, *overrides: str):  # type: ignore[no-untyped-def]
@@ -36,28 +33,18 @@ def config(kind: str, shared: Path, outputs: Path, *overrides: str):  # type: ig
     return compose(*common, source, f"folder={outputs}", *overrides, config="prepare")
 
 
-@pytest.mark.parametrize("kind", SIZES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_converted_checkpoint_is_the_published_network(kind: str, shared: Path, tmp_path: Path) -> None:
-    path = convert_checkpoint(config(kind, shared, tmp_path, "merger=none", *SIZES[kind]))
+    path = convert_checkpoint(config(kind, shared, tmp_path, "merger=none", *sizes(shared, kind)))
     assert path == tmp_path / "converted" / f"{kind}.ckpt"
     checkpoint = read_checkpoint(path)
     network = load_network(
         Parts(OmegaConf.create(checkpoint["configuration"]["resolved"])).new_network, checkpoint, path
     )
-    golden = load(shared, kind)
-    video, query = golden["input/video"], golden["input/query"]
-    with torch.no_grad():
-        output = network.predictor.eval()(
-            Streams(
-                network.embed_video.eval().projection(video),  # type: ignore[union-attr, operator, arg-type]
-                golden.video_mask,
-                network.embed_query.eval().projection(query),  # type: ignore[operator, arg-type]
-                golden.query_mask,
-                golden.inputs,
-                progress=1.0,
-            )
-        )
-    torch.testing.assert_close(output.spans[-1], golden["output/pred_spans"], atol=1e-4, rtol=0.0)
+    golden = load(shared / "parity" / f"{kind}.npz")
+    golden.network.load_state_dict(network.state_dict())
+    golden.network.eval()
+    torch.testing.assert_close(golden.run().spans[-1], golden["output/pred_spans"], atol=1e-4, rtol=0.0)
 
 
 def test_another_configuration_is_refused_with_what_to_add(shared: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_every_leaf_of_conf_is_declared_and_within_its_range(name: str) -> None:
     config = composed(*COMMANDS[name])
     require_valid(config)
     undeclared = {key for key, value, kind in leaves(config) if kind is None and value not in ({}, None)}
-    assert not undeclared, "declare them in src/settings.py"
+    assert not undeclared, "declare them in src/settings/"
 
 
 @pytest.mark.slow

@@ -31,3 +31,13 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return drop(x, self.probability) if self.training else x
+
+
+class StochasticDepth(Dropout):
+    """Drops the whole branch (B, …) of a sample with `probability` in training, and scales the others (Huang et al.
+    2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.probability == 0:
+            return x
+        return x * drop(x.new_ones(len(x)), self.probability).view(-1, *[1] * (x.dim() - 1))

@@ -10,7 +10,7 @@ from src.models.published import Published, Release, read_weights
 from src.models.regression import published as regression
 from src.models.span import published as span
 
-RELEASES: tuple[Release, ...] = (detr.RELEASE, *span.RELEASES, *regression.RELEASES)
+RELEASES: tuple[Release, ...] = (*detr.RELEASES, *span.RELEASES, *regression.RELEASES)
 
 
 def read_published(path: Path) -> Published:

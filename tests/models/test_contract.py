@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from dataclasses import replace
 from functools import cache
@@ -47,13 +48,25 @@ class Combination(NamedTuple):
         return self.parts().network
 
 
-@cache
 def config(combination: Combination) -> DictConfig:
-    choices = [f"{group}={choice}" for group, choice in combination._asdict().items()]
+    """As `compose` gives it, from parts that were composed once each."""
+    whole = copy.deepcopy(small(combination.predictor))
+    for group in ("merger", "paragraph", "match"):
+        whole[group] = part(group, getattr(combination, group))
+    return whole
+
+
+@cache
+def small(predictor: str) -> DictConfig:
     sizes = ["features.dim=12", "text.dim=10", "predictor.network.hidden=16"]
-    if "feed_forward" in compose(f"+predictor={combination.predictor}").predictor.network:
+    if "feed_forward" in compose(f"+predictor={predictor}").predictor.network:
         sizes.append("predictor.network.feed_forward=32")
-    return compose(*choices, *sizes, "folder=.", config="train")
+    return compose(f"predictor={predictor}", *sizes, "folder=.", config="train")
+
+
+@cache
+def part(group: str, choice: str) -> DictConfig:
+    return compose(f"{group}={choice}", "folder=.", config="train")[group]
 
 
 def choices(group: str) -> list[str]:
@@ -66,6 +79,7 @@ def has_sibling(predictor: str) -> bool:
     return kind.sibling is not Predictor.sibling
 
 
+@cache
 def names_network(group: str, choice: str) -> bool:
     return yaml.safe_load((CONF / group / f"{choice}.yaml").read_text())["network"] is not None
 
@@ -78,15 +92,42 @@ def refused(combination: Combination) -> bool:
     return names_network("paragraph", combination.paragraph) and not SIBLINGS[combination.predictor]
 
 
+@cache
+def reads_narratives(merger: str, paragraph: str) -> bool:
+    """Whether a network of these parts reads narratives, whatever its predictor."""
+    return Combination("emb", merger, paragraph, "none").parts().uses_narratives
+
+
 def idle(combination: Combination) -> bool:
     """Whether the match has nothing to read."""
-    return names_network("match", combination.match) and not combination.parts().uses_narratives
+    return names_network("match", combination.match) and not reads_narratives(combination.merger, combination.paragraph)
 
 
 REFUSED = [combination for combination in EVERY if refused(combination)]
 BUILT = [combination for combination in EVERY if not refused(combination) and not idle(combination)]
 
-every_network = pytest.mark.parametrize("combination", BUILT, ids=str)
+
+def pairs(combination: Combination) -> set[tuple[tuple[str, str], ...]]:
+    """Every two of its choices, each with its group."""
+    return set(itertools.combinations(combination._asdict().items(), 2))
+
+
+def covering(combinations: list[Combination]) -> set[Combination]:
+    """Few of the combinations, in which every two choices that go together do so at least once."""
+    chosen, missing = set(), set().union(*map(pairs, combinations))
+    while missing:
+        best = max(combinations, key=lambda combination: len(pairs(combination) & missing))
+        chosen.add(best)
+        missing -= pairs(best)
+    return chosen
+
+
+COVERING = covering(BUILT)
+
+every_network = pytest.mark.parametrize(
+    "combination",
+    [pytest.param(each, id=str(each), marks=() if each in COVERING else pytest.mark.slow) for each in BUILT],
+)
 
 
 def read(parts: Parts, samples: list[Labelled]) -> list[Labelled]:

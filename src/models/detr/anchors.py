@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +109,7 @@ class AnchorDecoderLayer(nn.Module):
         activation: Activation,
         dropout: float,
         cross_attention: type[AnchorCrossAttention] = AnchorCrossAttention,
+        residual: Callable[[float], nn.Module] = Dropout,
     ) -> None:
         super().__init__()
         self.self_attention = AnchorSelfAttention(dim, heads, dropout)
@@ -116,13 +118,22 @@ class AnchorDecoderLayer(nn.Module):
         self.self_norm = nn.LayerNorm(dim)
         self.cross_norm = nn.LayerNorm(dim)
         self.feed_forward_norm = nn.LayerNorm(dim)
-        self.dropout = Dropout(dropout)
+        self.dropout = residual(dropout)
 
     def forward(
         self, content: Tensor, query_position: Tensor, code: Tensor, memory: Tensor, position: Tensor, mask: Tensor
     ) -> Tensor:
         """The same tensors as `AnchorCrossAttention.forward`; gives the next content (B, N, d)."""
-        content = self.self_norm(content + self.dropout(self.self_attention(content, query_position)))
+        return self.read(self.relate(content, query_position), query_position, code, memory, position, mask)
+
+    def relate(self, content: Tensor, query_position: Tensor) -> Tensor:
+        """The content (B, N, d) after the moment queries have looked at each other."""
+        return self.self_norm(content + self.dropout(self.self_attention(content, query_position)))
+
+    def read(
+        self, content: Tensor, query_position: Tensor, code: Tensor, memory: Tensor, position: Tensor, mask: Tensor
+    ) -> Tensor:
+        """The content (B, N, d) after they have read the memory."""
         attended = self.cross_attention(content, query_position, code, memory, position, mask)
         content = self.cross_norm(content + self.dropout(attended))
         return self.feed_forward_norm(content + self.dropout(self.feed_forward(content)))
@@ -131,13 +142,20 @@ class AnchorDecoderLayer(nn.Module):
 class AnchorDecoder(nn.Module):
     """Anchors read the memory where they lie, and move after each layer."""
 
-    def __init__(self, dim: int, heads: int, width: int, layers: int, activation: Activation, dropout: float) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        width: int,
+        layers: int,
+        activation: Activation,
+        dropout: float,
+        residual: Callable[[float], nn.Module] = Dropout,
+    ) -> None:
         super().__init__()
+        kinds = [AnchorCrossAttention if index else FirstCrossAttention for index in range(layers)]
         self.layers = nn.ModuleList(
-            AnchorDecoderLayer(
-                dim, heads, width, activation, dropout, AnchorCrossAttention if index else FirstCrossAttention
-            )
-            for index in range(layers)
+            AnchorDecoderLayer(dim, heads, width, activation, dropout, kind, residual) for kind in kinds
         )
         self.norm = nn.LayerNorm(dim)
         self.position = mlp(dim, dim, layers=2)
@@ -149,29 +167,42 @@ class AnchorDecoder(nn.Module):
         for parameter in self.move[-1].parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, anchors: Tensor, memory: Tensor, position: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, anchors: Tensor, memory: Tensor, position: Tensor, mask: Tensor, content: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Run every layer.
 
         Args:
             anchors: (B, N, 2) centre and width in (0, 1).
             memory, position: (B, L, d) of the clips, of which mask (B, L) is valid.
+            content: (B, N, d) of the moment queries at first; None: zeros.
 
         Returns:
-            The normalised content after each layer (layers, B, N, d); the anchors that entered it (layers, B, N, 2).
+            The normalised content after each layer (layers, B, N, d); the anchors that entered each layer, and those
+            that left the last (layers + 1, B, N, 2).
         """
-        content = memory.new_zeros(*anchors.shape[:2], memory.shape[-1])
+        if content is None:
+            content = memory.new_zeros(*anchors.shape[:2], memory.shape[-1])
         scale = torch.ones_like(content)
         here = anchors
-        contents, entered = [], []
+        contents, places = [], [anchors]
         for layer in self.layers:
-            code = anchor_code(here, content.shape[-1])
+            code = self.code(here)
             query_position = self.position(code)
             code = code * scale * self.reference_width(content).sigmoid() / here[..., 1:]
             content = layer(content, query_position, code, memory, position, mask)
             contents.append(self.norm(content))
-            entered.append(anchors)
             scale = self.code_scale(content)
-            anchors = (self.move(content) + logit(here)).sigmoid()
-            # The next layer reads where the anchors are; it does not move them to read better.
-            here = anchors.detach()
-        return torch.stack(contents), torch.stack(entered)
+            place, here = self.moved(content, here)
+            places.append(place)
+        return torch.stack(contents), torch.stack(places)
+
+    def code(self, anchors: Tensor) -> Tensor:
+        """Anchors (B, N, 2) as they are read: (B, N, d)."""
+        return anchor_code(anchors, self.norm.normalized_shape[0])
+
+    def moved(self, content: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the anchors (B, N, 2) go from a layer with content (B, N, d), and where the next layer reads them."""
+        place = (self.move(content) + logit(anchors)).sigmoid()
+        # The next layer reads where the anchors are; it does not move them to read better.
+        return place, place.detach()

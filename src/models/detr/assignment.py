@@ -38,14 +38,14 @@ def to_spans(bounds: Tensor) -> Tensor:
 
 @torch.no_grad()
 def match(logits: Tensor, spans: Tensor, targets: Tensor, costs: tuple[float, float, float]) -> Matches:
-    """The cheapest one-to-one assignment of windows to moment queries, in each sample.
+    """The cheapest one-to-one assignment of windows to moment queries, in each sample; surplus windows have none.
 
     The cost of a pair is costs · (L1 of centre and width, −generalised IoU, −foreground probability).
 
     Args:
         logits: (S, N, 2), foreground first.
         spans: (S, N, 2) predicted (centre, width).
-        targets: (S, W, 2) annotated (centre, width); NaN rows are none. At most N in a sample.
+        targets: (S, W, 2) annotated (centre, width); NaN rows are none.
         costs: the three weights.
     """
     present = ~targets.isnan().any(dim=-1)
@@ -55,13 +55,16 @@ def match(logits: Tensor, spans: Tensor, targets: Tensor, costs: tuple[float, fl
     foreground = logits.softmax(dim=-1)[..., :1]
     cost = costs[0] * distance - costs[1] * overlap - costs[2] * foreground
 
-    # One assignment for all samples: a pair across two samples is forbidden by its price.
+    # One assignment for all samples: a pair across two samples costs more than any others could save.
+    cost = cost.double()
     samples, queries, windows = cost.shape
     here = torch.arange(samples, device=cost.device)
-    joint = cost.new_full((samples, queries, samples, windows), torch.inf)
+    joint = cost.new_full((samples, queries, samples, windows), 1 + 2 * float(cost.abs().sum()))
     joint[here, :, here] = cost
     columns = present.flatten().nonzero().squeeze(1)
     rows, chosen = linear_sum_assignment(joint.view(samples * queries, samples * windows)[:, columns].cpu().numpy())
     row = torch.as_tensor(rows, device=cost.device)
     column = columns[torch.as_tensor(chosen, device=cost.device)]
+    paired = row // queries == column // windows
+    row, column = row[paired], column[paired]
     return Matches(row // queries, row % queries, column % windows)

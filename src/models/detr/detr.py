@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from src.data.batch import GroundTruth, Inputs
 from src.errors import UserError
-from src.models.detr.assignment import match, to_bounds, to_spans
+from src.models.detr.assignment import Matches, match, to_bounds, to_spans
 from src.models.detr.inputs import ClipEmbedding, WordEmbedding
-from src.models.detr.labels import draw_pairs, saliency_labels
+from src.models.detr.labels import draw_pairs, first_window, saliency_labels, sources
 from src.models.detr.losses import label_loss, span_losses
 from src.models.predictor import Predictor, Stream
 from src.moments import RankedMoments
@@ -37,13 +37,33 @@ class Prediction:
 
 
 @dataclass
-class SaliencyTarget:
-    """What the clips of a batch should score: labels (B, L), their mask, and the pairs to compare, (B, P) each."""
+class Target:
+    """What a batch is taught in a step.
 
+    Attributes:
+        spans: (B, W, 2) annotated (centre, width) in [0, 1]; NaN rows are none.
+        labels: (B, L) saliency of the clips, of which `mask` (B, L) is valid.
+        positive, negative: (B, P) clips of the pairs that the margin loss compares.
+        first: (B, L) bool, the clips of the first annotated window.
+        sources: the source video of each sample.
+        inside: (B, L) bool, the clips of all windows; only where a network asks for it.
+    """
+
+    spans: Tensor
     labels: Tensor
     mask: Tensor
     positive: Tensor
     negative: Tensor
+    first: Tensor
+    sources: list[str]
+    inside: Tensor = None  # type: ignore[assignment]
+
+    @property
+    def next_is_other(self) -> Tensor:
+        """(B,) bool: whether the next sample (the first, after the last) is of another source video."""
+        following = self.sources[1:] + self.sources[:1]
+        other = [mine != theirs for mine, theirs in zip(self.sources, following, strict=True)]
+        return torch.tensor(other, device=self.mask.device)
 
 
 @dataclass
@@ -86,6 +106,11 @@ class DETRSettings(ABC):
     max_windows: int | None
     weights: Weights
 
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Of every layer: d, heads, and the hidden width of the feed-forward."""
+        return self.hidden, self.heads, self.feed_forward
+
     @abstractmethod
     def build(self) -> DETR:
         """A new network, with new weights."""
@@ -103,8 +128,12 @@ class DETR(Predictor[Prediction]):
         self.weights = settings.weights
 
     @abstractmethod
-    def saliency_loss(self, output: Prediction, target: SaliencyTarget) -> Tensor:
+    def saliency_loss(self, output: Prediction, target: Target) -> Tensor:
         """The unweighted loss of the clips' saliency."""
+
+    def label_loss(self, logits: Tensor, matches: Matches) -> Tensor:
+        """The unweighted loss of a layer's logits (B, N, 2)."""
+        return label_loss(logits, matches, self.weights.background)
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
         settings = self.settings
@@ -114,15 +143,30 @@ class DETR(Predictor[Prediction]):
         return ClipEmbedding(dim, self.hidden, settings.input_dropout, streams)
 
     def losses(self, output: Prediction, inputs: Inputs, truth: GroundTruth, progress: float) -> dict[str, Tensor]:
-        labels = saliency_labels(inputs, truth)
-        target = SaliencyTarget(labels, inputs.snippet_mask, *draw_pairs(labels, inputs.snippet_mask))
+        return self.terms(output, inputs, self.target(inputs, truth, queries=output.spans.shape[2]))
+
+    def target(self, inputs: Inputs, truth: GroundTruth, queries: int) -> Target:
+        """What `queries` moment queries are taught in this step, drawn at random where there is a choice."""
+        labels, mask = saliency_labels(inputs, truth), inputs.snippet_mask
+        pairs = draw_pairs(labels, mask)
+        spans = self._targets(truth, queries)
+        return Target(spans, labels, mask, *pairs, first_window(inputs, truth), sources(truth.moments))
+
+    def terms(self, output: Prediction, inputs: Inputs, target: Target) -> dict[str, Tensor]:
+        """The terms of the training loss, weighted."""
         return {
-            **self.set_losses(output, self._targets(truth, queries=output.spans.shape[2])),
+            **self.set_losses(output, target.spans),
             "saliency": self.weights.saliency * self.saliency_loss(output, target),
         }
 
     def set_losses(self, output: Prediction, targets: Tensor) -> dict[str, Tensor]:
-        """The weighted span, giou and label loss of each decoder layer: `span_0` the first layer's, `span` the last's.
+        """`set_terms`, weighted."""
+        weights = {"span": self.weights.span, "giou": self.weights.giou, "label": self.weights.label}
+        terms = self.set_terms(output, targets)
+        return {name: weights[name.split("_")[0]] * term for name, term in terms.items()}
+
+    def set_terms(self, output: Prediction, targets: Tensor) -> dict[str, Tensor]:
+        """The span, giou and label loss of each decoder layer: `span_0` the first layer's, `span` the last's.
 
         Args:
             output: What the network gave.
@@ -136,15 +180,13 @@ class DETR(Predictor[Prediction]):
             targets.repeat(layers, 1, 1),
             (weights.span, weights.giou, weights.label),
         )
-        terms = {}
+        terms: dict[str, Tensor] = {}
         for layer in range(layers):
             mine = matches.of(layer * samples, samples)
             span, giou = span_losses(output.spans[layer], targets, mine)
-            label = label_loss(output.logits[layer], mine, weights.background)
+            label = self.label_loss(output.logits[layer], mine)
             name = "" if layer == layers - 1 else f"_{layer}"
-            terms[f"span{name}"] = weights.span * span
-            terms[f"giou{name}"] = weights.giou * giou
-            terms[f"label{name}"] = weights.label * label
+            terms |= {f"span{name}": span, f"giou{name}": giou, f"label{name}": label}
         return terms
 
     def decode(self, output: Prediction, inputs: Inputs, top: int) -> RankedMoments:

@@ -25,6 +25,11 @@ def endpoints(mask: Tensor) -> Tensor:
     return share * mask[..., None]
 
 
+def placed(features: Tensor, mask: Tensor, streams: Sequence[int] | None = None) -> Tensor:
+    """Clip features (B, L, D), normalised, with each clip's start and end beside them: (B, L, D + 2)."""
+    return torch.cat((normalise(features, streams), endpoints(mask)), dim=-1)
+
+
 def projection(dim: int, hidden: int, dropout: float) -> nn.Sequential:
     """Two blocks of LayerNorm → dropout → Linear, with a ReLU between them."""
     return nn.Sequential(
@@ -60,4 +65,4 @@ class ClipEmbedding(nn.Module):
 
     def forward(self, features: Tensor, mask: Tensor, inputs: Inputs) -> Tensor:
         """features (B, L, D), of which mask (B, L) is valid, to (B, L, d)."""
-        return self.projection(torch.cat((normalise(features, self.streams), endpoints(mask)), dim=-1))
+        return self.projection(placed(features, mask, self.streams))

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from src.data.batch import GroundTruth, Inputs
+from src.data.records import Moment
+
+_EXCERPT = re.compile(r"_[0-9.]+_[0-9.]+$")
+"""How the name of an excerpt ends: with its start and end in the source video (QVHighlights)."""
+
+
+def sources(moments: Sequence[Moment]) -> list[str]:
+    """The source video of each moment: its video, or what that is an excerpt of."""
+    return [_EXCERPT.sub("", moment.video) for moment in moments]
 
 
 def saliency_labels(inputs: Inputs, truth: GroundTruth) -> Tensor:
@@ -35,6 +47,13 @@ def saliency_labels(inputs: Inputs, truth: GroundTruth) -> Tensor:
         labels[row] = 0
         labels.view(-1).scatter_reduce_(0, row * labels.shape[1] + place, score.to(labels.dtype), "amax")
     return labels
+
+
+def first_window(inputs: Inputs, truth: GroundTruth) -> Tensor:
+    """The clips (B, L) of the first annotated window, its ends rounded to whole clips."""
+    clips = (truth.windows[:, 0].float() * (inputs.length / inputs.duration)[:, None]).round()
+    clip = torch.arange(inputs.snippet_mask.shape[1], device=clips.device)
+    return (clips[:, :1] <= clip) & (clip < clips[:, 1:]) & inputs.snippet_mask
 
 
 def draw_pairs(labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

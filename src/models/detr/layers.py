@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -39,10 +40,11 @@ def feed_forward(dim: int, width: int, activation: Activation, dropout: float) -
     return nn.Sequential(nn.Linear(dim, width), activation(), Dropout(dropout), nn.Linear(width, dim))
 
 
-def mlp(dim: int, out: int, layers: int) -> nn.Sequential:
-    """`layers` Linear layers, d → d → … → `out`, ReLU between them."""
-    hidden = [part for _ in range(layers - 1) for part in (nn.Linear(dim, dim), nn.ReLU())]
-    return nn.Sequential(*hidden, nn.Linear(dim, out))
+def mlp(dim: int, out: int, layers: int, width: int | None = None) -> nn.Sequential:
+    """`layers` Linear layers, d → `width` → … → `out`, ReLU between them; `width` is d unless it is given."""
+    sizes = [dim, *[width or dim] * (layers - 1)]
+    hidden = [part for size, after in itertools.pairwise(sizes) for part in (nn.Linear(size, after), nn.ReLU())]
+    return nn.Sequential(*hidden, nn.Linear(sizes[-1], out))
 
 
 def logit(x: Tensor, eps: float = 1e-3) -> Tensor:
@@ -50,23 +52,37 @@ def logit(x: Tensor, eps: float = 1e-3) -> Tensor:
     return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))
 
 
-def initialise(network: nn.Module) -> None:
-    """Xavier-uniform weights for every matrix of a network; vectors keep what they have."""
-    for parameter in network.parameters():
-        if parameter.dim() > 1:
-            nn.init.xavier_uniform_(parameter)
+def initialise(*networks: nn.Module) -> None:
+    """Xavier-uniform weights for every matrix of networks; vectors keep what they have."""
+    for network in networks:
+        for parameter in network.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+
+
+def prepend(token: Tensor, sequence: Tensor) -> Tensor:
+    """One vector, (d,) for all or (B, d) one for each, before every sequence (B, N, d): (B, 1 + N, d)."""
+    return torch.cat((token.expand(len(sequence), -1)[:, None], sequence), dim=1)
 
 
 class EncoderLayer(nn.Module):
     """Self-attention and a feed-forward, each with its residual and LayerNorm."""
 
-    def __init__(self, dim: int, heads: int, width: int, activation: Activation, dropout: float) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        width: int,
+        activation: Activation,
+        dropout: float,
+        residual: Callable[[float], nn.Module] = Dropout,
+    ) -> None:
         super().__init__()
         self.attention = MultiheadAttention(dim, heads, dropout)
         self.feed_forward = feed_forward(dim, width, activation, dropout)
         self.attention_norm = nn.LayerNorm(dim)
         self.feed_forward_norm = nn.LayerNorm(dim)
-        self.dropout = Dropout(dropout)
+        self.dropout = residual(dropout)
 
     def forward(self, x: Tensor, position: Tensor, mask: Tensor) -> Tensor:
         """x (B, N, d) at position (B, N, d), of which mask (B, N) is valid; gives (B, N, d)."""
@@ -78,9 +94,19 @@ class EncoderLayer(nn.Module):
 class TextToVideoLayer(EncoderLayer):
     """QD-DETR's cross-attention from clips to words. Its second residual starts before the first LayerNorm."""
 
-    def forward(self, x: Tensor, position: Tensor, words: Tensor, words_mask: Tensor) -> Tensor:  # type: ignore[override]
-        """x (B, L, d) at position (B, L, d) attends to words (B, Q, d), of which words_mask (B, Q) is valid."""
-        attended = x + self.dropout(self.attention(x + position, words, words, words_mask))
+    def forward(  # type: ignore[override]
+        self, x: Tensor, position: Tensor, words: Tensor, words_mask: Tensor, words_position: Tensor | None = None
+    ) -> Tensor:
+        """x (B, L, d) at position (B, L, d) attends to words (B, Q, d), of which words_mask (B, Q) is valid.
+
+        The words are at words_position (B, Q, d); None: nowhere. Clips and words may change their parts.
+        """
+        keys = words if words_position is None else words + words_position
+        return self.after(x, self.attention(x + position, keys, words, words_mask))
+
+    def after(self, x: Tensor, attended: Tensor) -> Tensor:
+        """What becomes of x (B, L, d) with what it attended to (B, L, d): both residuals."""
+        attended = x + self.dropout(attended)
         return self.feed_forward_norm(attended + self.dropout(self.feed_forward(self.attention_norm(attended))))
 
 
@@ -125,3 +151,9 @@ class Decoder(nn.Module):
             content = layer(content, queries, memory, position, memory_mask)
             contents.append(self.norm(content))
         return torch.stack(contents)
+
+
+def mean_of(x: Tensor, mask: Tensor) -> Tensor:
+    """The mean (B, d) of those of x (B, N, d) that mask (B, N) says; 0 where it says none."""
+    kept = torch.where(mask[..., None], x, 0.0)
+    return kept.sum(dim=1) / mask.sum(dim=1).clamp(min=1)[:, None]

@@ -19,12 +19,13 @@ def span_losses(spans: Tensor, targets: Tensor, matches: Matches) -> tuple[Tenso
     Args:
         spans: (B, N, 2) predicted (centre, width).
         targets: (B, W, 2) annotated (centre, width).
-        matches: at least one pair.
+        matches: the pairs; of none, both are 0.
     """
     predicted = spans[matches.sample, matches.query]
     annotated = targets[matches.sample, matches.window]
     overlap = generalised_iou(to_bounds(predicted), to_bounds(annotated))
-    return (predicted - annotated).abs().mean(), (1 - overlap).mean()
+    pairs = max(len(matches.sample), 1)
+    return (predicted - annotated).abs().sum() / (2 * pairs), (1 - overlap).sum() / pairs
 
 
 def label_loss(logits: Tensor, matches: Matches, background: float) -> Tensor:
@@ -33,6 +34,16 @@ def label_loss(logits: Tensor, matches: Matches, background: float) -> Tensor:
     label[matches.sample, matches.query] = 0
     entropy = F.cross_entropy(logits.flatten(0, 1), label.flatten(), reduction="none")
     return torch.where(label.flatten() == 0, entropy, background * entropy).mean()
+
+
+def focal_loss(logits: Tensor, matches: Matches) -> Tensor:
+    """Sigmoid focal loss (Lin et al. 2017) of both of (B, N, 2) logits, index 0 for the matched; α = 0.25, γ = 2."""
+    label = torch.zeros_like(logits)
+    label[..., 1] = 1
+    label[matches.sample, matches.query] = label.new_tensor([1.0, 0.0])
+    entropy = F.binary_cross_entropy_with_logits(logits, label, reduction="none")
+    weight = torch.where(label > 0, 0.25, 0.75)
+    return (weight * (label - logits.sigmoid()) ** 2 * entropy).mean()
 
 
 def margin_loss(saliency: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from src.models.detr.detr import DETR, DETRSettings, Prediction, SaliencyTarget
+from src.models.detr.detr import DETR, DETRSettings, Prediction, Target
 from src.models.detr.layers import Decoder, EncoderLayer, initialise, mlp
 from src.models.detr.losses import margin_loss
 from src.models.position import clip_code
@@ -23,7 +23,7 @@ class MomentDETR(DETR):
     def __init__(self, settings: DETRSettings) -> None:
         super().__init__(settings)
         hidden, layers = settings.hidden, settings.layers
-        sizes = (hidden, settings.heads, settings.feed_forward)
+        sizes = settings.sizes
         self.encoder = nn.ModuleList(EncoderLayer(*sizes, nn.ReLU, settings.dropout) for _ in range(layers))
         initialise(self)
         self.decoder = Decoder(*sizes, layers, nn.ReLU, settings.dropout)
@@ -46,5 +46,5 @@ class MomentDETR(DETR):
             saliency=self.saliency(x[:, : video.shape[1]]).squeeze(-1),
         )
 
-    def saliency_loss(self, output: Prediction, target: SaliencyTarget) -> Tensor:
+    def saliency_loss(self, output: Prediction, target: Target) -> Tensor:
         return margin_loss(output.saliency, target.positive, target.negative, self.weights.margin)

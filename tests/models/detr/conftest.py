@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.models.detr.golden import KINDS
+from src.models.detr.published import KINDS
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[kind.predictor for kind in KINDS])
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
