@@ -24,7 +24,7 @@ def mixed(one: Tensor, other: Tensor, mask: Tensor, weight: float) -> Tensor:
 
 
 def mixed_logits(one: Tensor, other: Tensor, weight: float) -> Tensor:
-    """The logit of p = (p_1 + α p_2) / (1 + α) for logits of p_1 and p_2, of one shape: Eq. 14. `weight` is α."""
+    """The logit of p = (p_1 + α p_2) / (1 + α) of two probabilities given by their logits; `weight` is α."""
     share = math.log(weight) if weight else -math.inf
     yes = torch.logaddexp(F.logsigmoid(one), F.logsigmoid(other) + share)
     no = torch.logaddexp(F.logsigmoid(-one), F.logsigmoid(-other) + share)

@@ -19,6 +19,7 @@ RELEASES: tuple[Release, ...] = (
     span.RELEASE,
     *regression.RELEASES,
     *maps.RELEASES,
+    *span.RELEASES,
 )
 
 

@@ -28,7 +28,7 @@ from src.models.points.pyramid import Points, Pyramid
 from src.models.position import clip_code
 from src.models.predictor import Predictor, Stream, Streams
 from src.models.probabilities import mixed_logits
-from src.models.suppression import best_windows
+from src.models.proposals.decode import best_windows
 from src.moments import RankedMoments
 
 
@@ -284,7 +284,7 @@ class FlashVTG(Predictor[Output]):
             scores, index = scores.topk(min(top, scores.shape[1]), dim=1)
         else:
             # As released, an overlap of just so much is too much.
-            index, scores = best_windows(windows, scores, top, self.settings.most_overlap - 1e-6)
+            index, scores = best_windows(scores, windows, top, self.settings.most_overlap - 1e-6)
         windows = windows.gather(1, index[..., None].expand(-1, -1, 2))
         return RankedMoments.of(windows, scores, inputs.length, output.engagement.saliency)
 

@@ -25,7 +25,7 @@ from src.models.points.losses import TEMPERATURE, contrast
 from src.models.position import clip_code
 from src.models.predictor import Predictor, Stream, Streams
 from src.models.probabilities import mixed_logits
-from src.models.suppression import best_windows
+from src.models.proposals.decode import best_windows
 from src.moments import RankedMoments, generalised_iou
 
 ClipTime = Literal["published", "middle"]
@@ -191,7 +191,7 @@ class UniVTG(Predictor[Output]):
         windows = _windows(self.times(inputs), output.reach).clamp(0, 1) * inputs.duration[:, None, None]
         foreground = output.foreground.float().sigmoid()
         scores = foreground.masked_fill(~inputs.snippet_mask, -torch.inf)
-        index, scores = best_windows(windows, scores, top, self.settings.most_overlap)
+        index, scores = best_windows(scores, windows, top, self.settings.most_overlap)
         windows = windows.gather(1, index[..., None].expand(-1, -1, 2))
         return RankedMoments.of(windows, scores, inputs.length, output.saliency.float() + foreground)
 
