@@ -16,7 +16,7 @@ RELEASES: tuple[Release, ...] = (
     *detr.RELEASES,
     points.UNIVTG,
     points.FLASH_VTG,
-    span.RELEASE,
+    *span.RELEASES,
     *regression.RELEASES,
     *maps.RELEASES,
     *span.RELEASES,
