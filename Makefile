@@ -85,6 +85,7 @@ bench: $(INSTALLED)
 	$(RUN) -m benchmarks.span_step
 	$(RUN) -m benchmarks.data_path
 	$(RUN) -m benchmarks.detr_step
+	$(RUN) -m benchmarks.zoo_step
 
 # Resumable; some hours for all, minutes with MUTANTS='moments --sample 40'. See benchmarks/README.md.
 mutants: $(INSTALLED)

@@ -12,7 +12,7 @@ from src.errors import UserError
 _PATHS = frozenset(
     (
         *("videos", "features.videos", "collection", "output", "folder", "predictions", "checkpoint", "ckpt_path"),
-        *("import_narratives", "convert_checkpoint", "narrator.captions", "text.encoder.path"),
+        *("start_from", "import_narratives", "convert_checkpoint", "narrator.captions", "text.encoder.path"),
         *(
             "queries",
             "video",

@@ -61,6 +61,8 @@ def test_another_configuration_is_refused_with_what_to_add(shared: Path, tmp_pat
         ("vslnet", "vslnet", ["predictor.network.alphabet=abcdefghijklmnopqr"]),
         ("vslnet_transformer", "vslnet", ["predictor.network.alphabet=abcdefghijklmnopqr"]),
         ("lgi_padded", "emb", []),
+        ("drn", "drn", []),
+        ("shuffling", "qave", []),
     ],
 )
 def test_what_is_said_to_add_makes_it_the_published_network(
@@ -88,7 +90,9 @@ def test_weights_of_another_shape_are_told(shared: Path, tmp_path: Path) -> None
         "text.dim=32",
         *(f"predictor.network.{each}" for each in sizes),
     ]
-    with pytest.raises(UserError, match=r"embed_query.letters.vectors.weight is \(20, 12\), but \(43, 12\) in the"):
+    with pytest.raises(
+        UserError, match=r"letters.vectors.weight is of shape \(20, 12\) where its configuration makes it \(43, 12\)"
+    ):
         convert_checkpoint(compose(*words, f"folder={tmp_path}", config="prepare"))
 
 

@@ -33,6 +33,7 @@ from src.runs.checkpoints import (
     best_checkpoint,
     load_network,
     read_checkpoint,
+    require_same_shapes,
     ship,
     write_network,
 )
@@ -177,10 +178,7 @@ def convert_checkpoint(cfg: DictConfig) -> Path:
     # Most published networks know no unknown words.
     torch.nn.init.zeros_(network.unknown_word)
     weights = {"unknown_word": network.unknown_word.detach(), **published.weights}
-    for name, own in network.state_dict().items():
-        if name not in weights or weights[name].shape != own.shape:
-            there = tuple(weights[name].shape) if name in weights else "not there"
-            raise UserError(f"{source}: {name} is {there}, but {tuple(own.shape)} in the configured network")
+    require_same_shapes(network.state_dict(), weights, source)
     network.load_state_dict(weights)
     target = parts.places.converted / f"{source.stem}.ckpt"
     write_network(target, network, configuration(cfg))

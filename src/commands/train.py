@@ -19,10 +19,13 @@ from src.places import Places
 from src.runs.callbacks import Begun, BestCheckpoint, is_trial
 from src.runs.checkpoints import (
     LAST,
+    best_checkpoint,
     has_state,
     leave_states,
+    load_network,
     newest_run,
     newest_state,
+    read_checkpoint,
     read_state,
     require_same_run,
     require_state,
@@ -62,6 +65,9 @@ def train(cfg: DictConfig) -> float:
     processes = Processes(folder, lambda: _kept(folder))
     with RunFolder(folder, cfg) as run, processes.together(run.failed):
         parts = Parts(cfg)
+        if cfg.start_from is not None and checkpoint is None:
+            source = best_checkpoint(Path(cfg.start_from))
+            parts.network = load_network(parts.new_network, read_checkpoint(source), source)
         data = parts.data()
         run.read(data_read(data))
         model = parts.model(data, configuration(cfg))

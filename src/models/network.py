@@ -54,6 +54,14 @@ class Network(nn.Module):
         self.progress = 1.0
 
     def forward(self, inputs: Inputs) -> Any:
+        streams = self.streams(inputs)
+        output = self.predictor(streams)
+        if self.paragraph is None:
+            return output
+        return self.predictor.fuse(output, self.paragraph(streams.inputs, self.progress), self.paragraph.alpha)
+
+    def streams(self, inputs: Inputs) -> Streams:
+        """The streams of `inputs` embedded, with narratives merged into the video: what the predictor reads."""
         mask, query_mask = inputs.snippet_mask, inputs.query_mask
         inputs = replace(inputs, query=torch.where(inputs.unknown[..., None], self.unknown_word, inputs.query))
         video = self.embed_video(inputs.video, mask, inputs) if self.embed_video is not None else None
@@ -61,10 +69,7 @@ class Network(nn.Module):
         query = self.embed_query(inputs.query, query_mask, inputs)
         merged = self.merger(video, narrative, mask, query, query_mask)
         rewordings = embed_rewordings(self.predictor, self.embed_query, inputs)
-        output = self.predictor(Streams(merged, mask, query, query_mask, inputs, self.progress, rewordings))
-        if self.paragraph is None:
-            return output
-        return self.predictor.fuse(output, self.paragraph(inputs, self.progress), self.paragraph.alpha)
+        return Streams(merged, mask, query, query_mask, inputs, self.progress, rewordings)
 
     def rank(self, inputs: Inputs, top: int) -> RankedMoments:
         """The answer to each query: at most `top` moments. Everything that retrieves moments goes through here."""

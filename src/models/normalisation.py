@@ -1,4 +1,4 @@
-"""Normalisation of padded sequences."""
+"""Batch normalisation (Ioffe and Szegedy, 2015), also of padded sequences."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class MaskedBatchNorm(nn.Module):
-    """Batch normalisation (Ioffe and Szegedy, 2015) over the valid elements of a batch; zero elsewhere.
-
-    In evaluation it uses the running statistics, and so does training where there is but one element.
-    """
+class BatchNorm(nn.Module):
+    """Over batch and places. Of one value a channel, training takes the running statistics, as evaluation does."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -23,9 +20,16 @@ class MaskedBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(dim))
         self.register_buffer("running_var", torch.ones(dim))
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, dim, ...) to the same shape."""
+        learns = self.training and x.numel() > x.shape[1]
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, learns)
+
+
+class MaskedBatchNorm(BatchNorm):
+    """Over the valid elements of a batch; zero elsewhere."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         """x (B, N, dim), of which mask (B, N) is valid; gives (B, N, dim)."""
-        valid = x[mask]
-        learns = self.training and len(valid) > 1
-        normal = F.batch_norm(valid, self.running_mean, self.running_var, self.weight, self.bias, learns)
+        normal = super().forward(x[mask])
         return normal.new_zeros(x.shape).masked_scatter(mask[..., None], normal)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor, nn
 
@@ -14,6 +14,14 @@ from src.moments import RankedMoments
 
 Stream = Literal["video", "narrative", "query"]
 Output = TypeVar("Output")
+
+
+class Clips(NamedTuple):
+    """Snippets (B, L, d) as a network's head is given them, and logits (B, L) that each is in the moment, by which the
+    head reads of them."""
+
+    features: Tensor
+    match: Tensor
 
 
 @dataclass
@@ -47,12 +55,16 @@ class Predictor(nn.Module, ABC, Generic[Output]):
 
     Attributes:
         hidden: d.
+        compares_clips: whether it has `clips`, as its output has of what it was made of.
+        teaches_match: whether its own losses teach the logits of its `clips`.
         reads_rewordings: whether it looks at a query's rewordings, which are embedded for it alone.
         learns_all_windows: whether a sample teaches every window of its query at once. Otherwise it teaches one, the
             ground truth's `target`, and training has a sample for each window.
     """
 
     hidden: int
+    compares_clips: bool = False
+    teaches_match: ClassVar[bool] = False
     reads_rewordings: ClassVar[bool] = False
     learns_all_windows: ClassVar[bool] = False
 
@@ -81,6 +93,10 @@ class Predictor(nn.Module, ABC, Generic[Output]):
     @abstractmethod
     def decode(self, output: Output, inputs: Inputs, top: int) -> RankedMoments:
         """The `top` best moments of each query, or fewer where the predictor has fewer."""
+
+    def clips(self, streams: Streams) -> Clips:
+        """The snippets of the streams as this network's head is given them, for methods that compare videos."""
+        raise NotImplementedError(f"{type(self).__name__} has no clips")
 
     def sibling(self) -> Predictor[Output]:
         """A network of this kind and these settings with weights of its own, whose output can be fused with this one's.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -20,3 +21,11 @@ def mixed(one: Tensor, other: Tensor, mask: Tensor, weight: float) -> Tensor:
     one, other = one.masked_fill(~mask, 0.0), other.masked_fill(~mask, 0.0)
     scores = torch.logaddexp(one, other + (math.log(weight) if weight else -math.inf)) - math.log1p(weight)
     return scores.masked_fill(~mask, -torch.inf)
+
+
+def mixed_logits(one: Tensor, other: Tensor, weight: float) -> Tensor:
+    """The logit of p = (p_1 + α p_2) / (1 + α) of two probabilities given by their logits; `weight` is α."""
+    share = math.log(weight) if weight else -math.inf
+    yes = torch.logaddexp(F.logsigmoid(one), F.logsigmoid(other) + share)
+    no = torch.logaddexp(F.logsigmoid(-one), F.logsigmoid(-other) + share)
+    return yes - no

@@ -58,6 +58,13 @@ class Release:
     read: Callable[[Weights], Published]
 
 
+LSTM: tuple[tuple[str, str], ...] = (
+    (r"\.(weight|bias)_(ih|hh)_l(\d)$", r".layers.\3.forwards.\1_\2_l0"),
+    (r"\.(weight|bias)_(ih|hh)_l(\d)_reverse$", r".layers.\3.backwards.\1_\2_l0"),
+)
+"""torch's bidirectional LSTM as a `StackedLSTM`."""
+
+
 def rename(name: str, rules: Sequence[tuple[str, str]]) -> str:
     """A name after all `rules`, (pattern, replacement), in their order, each wherever it matches."""
     for pattern, replacement in rules:

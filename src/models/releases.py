@@ -11,7 +11,7 @@ from src.models.published import Published, Release, read_weights
 from src.models.regression import published as regression
 from src.models.span import published as span
 
-RELEASES: tuple[Release, ...] = (*detr.RELEASES, span.RELEASE, *regression.RELEASES, *maps.RELEASES)
+RELEASES: tuple[Release, ...] = (*detr.RELEASES, *span.RELEASES, *regression.RELEASES, *maps.RELEASES)
 
 
 def read_published(path: Path) -> Published:

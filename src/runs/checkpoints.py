@@ -196,7 +196,7 @@ def load_network(build: Callable[[], Network], checkpoint: Mapping[str, Any], pa
     """
     weights, progress = _weights(checkpoint["state_dict"], path), checkpoint.get("progress", 1.0)
     with torch.device("meta"):
-        _require_same_shapes(build().state_dict(), weights, path)
+        require_same_shapes(build().state_dict(), weights, path)
     if not isinstance(progress, int | float) or not 0 <= progress <= 1:
         raise UserError(f"{path} is damaged: the share of its training that is done is no number from 0 to 1")
     network = build()
@@ -223,7 +223,8 @@ def _weights(state: Any, path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _require_same_shapes(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: Path) -> None:
+def require_same_shapes(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: Path) -> None:
+    """Raise a UserError that names the first of the weights that a network has otherwise, or has not."""
     for name in (*expected, *weights):
         if name not in expected or name not in weights:
             what = f"{name} is {'missing' if name in expected else 'there and should not be'}"

@@ -58,6 +58,7 @@ SETTINGS: dict[str, Kind] = {
     "test": FLAG,
     "keep_state": FLAG,
     "ckpt_path": or_null(PLACE),
+    "start_from": or_null(PLACE),
     "loader.batch_size": COUNT,
     "loader.eval_batch_size": COUNT,
     "loader.workers": WHOLE,

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from src.settings.kinds import (
     COUNT,
+    EVEN,
     FLAG,
     LAYERS,
     PLACE,
@@ -81,8 +82,31 @@ MODELS: dict[str, dict[str, Kind]] = {
         "letters": Kind("a whole number from 0 to 65536", Annotated[int, Field(ge=0, le=65536)]),
         "alphabet": TEXT,
     },
+    "src.models.span.qave.QAVESettings": {
+        **dict.fromkeys(("hidden", "inputs", "words"), EVEN),
+        "head": SIZE,
+        "match": Kind("a whole number from 0 to 65536", Annotated[int, Field(ge=0, le=65536)]),
+        "dropout": RATE,
+        "end": one_of("whole", "released"),
+        "most_overlap": SHARE,
+        "choice": one_of("probability", "expected_iou"),
+        "supervise": one_of("fused", "video", "both"),
+    },
+    "src.models.shuffling.Shuffling": {
+        "hidden": SIZE,
+        **dict.fromkeys(("intra", "inter", "order"), WEIGHT),
+        "dropout": RATE,
+    },
+    "src.models.regression.drn.DRNSettings": {
+        **dict.fromkeys(("hidden", "words", "channels", "position", "pyramid"), SIZE),
+        "cells": Kind("a multiple of 4, 4 or more", Annotated[int, Field(ge=4, le=65536, multiple_of=4)]),
+        "stage": one_of("first", "second", "third"),
+        "least_match": SHARE,
+        "most_overlap": SHARE,
+    },
     "src.models.regression.lgi.LGISettings": {
-        **dict.fromkeys(("hidden", "attention", "places"), SIZE),
+        "hidden": EVEN,
+        **dict.fromkeys(("attention", "places"), SIZE),
         **dict.fromkeys(("phrases", "blocks"), LAYERS),
         "kernel": Kind("an odd number from 1 to 63", Annotated[int, Field(ge=1, le=63), AfterValidator(odd)]),
         "heads": COUNT,

@@ -17,6 +17,10 @@ SMALL = ("features.dim=12", "text.dim=10", "folder=.", "merger=none", "paragraph
 LARGER = {
     "vslnet": ("predictor.network.hidden=64",),
     "vslnet_transformer": ("predictor.network.hidden=64",),
+    "drn": tuple(
+        f"predictor.network.{size}" for size in ("hidden=64", "words=32", "channels=32", "position=16", "pyramid=64")
+    ),
+    "qave": tuple(f"predictor.network.{size}" for size in ("hidden=64", "inputs=64", "words=32", "head=32")),
     "lgi": ("predictor.network.hidden=64", "predictor.network.attention=32", "predictor.network.kernel=5"),
 }
 """Settings of a network large enough, and small enough to be quick."""

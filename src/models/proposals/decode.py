@@ -13,6 +13,9 @@ from src.moments import iou
 Choice = Literal["probability", "expected_iou"]
 """What segments are ranked by: how probable each is, or the IoU to be expected of answering with it."""
 
+Joint = Literal["product", "sum"]
+"""What the probability of a segment is made of, of those of its start and its end."""
+
 SUPPORT = 300
 """The most probable segments of a video, over which IoU is expected: beyond them hardly anything is left."""
 
@@ -35,23 +38,47 @@ def best_segments(
     edges = _half_open(segments)
     if choice == "expected_iou":
         scores = expected_iou(scores, edges)
-    spans, values = [], []
+    index, values = best_windows(scores, edges.expand(len(scores), -1, -1), top, most_overlap)
+    return segments.span[index], values
+
+
+def best_windows(scores: Tensor, windows: Tensor, top: int, most_overlap: float) -> tuple[Tensor, Tensor]:
+    """The best windows, best first, none overlapping a better one too much.
+
+    Args:
+        scores: (B, P), −inf where invalid; at least one valid in each row.
+        windows: (B, P, 2) start and end.
+        top: How many, K.
+        most_overlap: Windows with a higher IoU to one already taken are passed over (non-maximum suppression).
+
+    Returns:
+        Which they are (B, K), and their scores (B, K), −inf where there were not enough.
+    """
+    found, values = [], []
     for _ in range(top):
         value, index = scores.max(dim=1, keepdim=True)
-        spans.append(segments.span[index])
+        found.append(index)
         values.append(value)
-        overlap = iou(edges, edges[index])
+        overlap = iou(windows, windows.gather(1, index[..., None].expand(-1, -1, 2)))
         scores = scores.masked_fill(overlap > most_overlap, -torch.inf).scatter(1, index, -torch.inf)
-    return torch.cat(spans, dim=1), torch.cat(values, dim=1)
+    return torch.cat(found, dim=1), torch.cat(values, dim=1)
 
 
 def best_spans(
-    start: Tensor, end: Tensor, top: int, most_overlap: float, choice: Choice = "probability"
+    start: Tensor,
+    end: Tensor,
+    top: int,
+    most_overlap: float,
+    choice: Choice = "probability",
+    joint: Joint = "product",
 ) -> tuple[Tensor, Tensor]:
-    """As `best_segments`, where a segment s <= e is as probable as p_s · p_e: start, end (B, L) log-probabilities, −inf
-    at padding."""
+    """As `best_segments`, where a segment s <= e is as probable as p_s · p_e, or as p_s + p_e for a `joint` sum: start,
+    end (B, L) log-probabilities, −inf at padding."""
     segments = Segments.of(start > -torch.inf)
-    scores = start[:, segments.first] + end[:, segments.last]
+    first, last = start[:, segments.first], end[:, segments.last]
+    scores = first + last if joint == "product" else torch.logaddexp(first, last)
+    # A start without an end in the video is no segment.
+    scores = scores.masked_fill(~segments.mask, -torch.inf)
     return best_segments(scores, segments, top, most_overlap, choice)
 
 

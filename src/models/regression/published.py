@@ -1,15 +1,13 @@
-"""Checkpoints of the published LGI."""
+"""Checkpoints of the published LGI and DRN."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from src.models import published
-from src.models.published import Published, Release, Weights, count
+from src.models.published import LSTM, Published, Release, Weights, count
 
 # Applied in order, each wherever it matches.
-LSTM: tuple[tuple[str, str], ...] = (
-    (r"\.(weight|bias)_(ih|hh)_l(\d)$", r".layers.\3.forwards.\1_\2_l0"),
-    (r"\.(weight|bias)_(ih|hh)_l(\d)_reverse$", r".layers.\3.backwards.\1_\2_l0"),
-)
 LGI: tuple[tuple[str, str], ...] = (
     *LSTM,
     (r"^query_enc\.rnn\.", "embed_query."),
@@ -35,21 +33,50 @@ LGI: tuple[tuple[str, str], ...] = (
     (r"^vti_fn\.global_fn\.(\d)\.v_lin\.", r"whole.\1.query."),
     (r"^ta_reg_fn\.MLP_reg\.", "locate."),
 )
+DRN: tuple[tuple[str, str], ...] = (
+    *LSTM,
+    (r"^query_encoder\.biLSTM\.", "embed_query."),
+    (r"^prop_fc\.", "embed_video.linear."),
+    (r"^position_transform\.", "backbone.position."),
+    (r"^query_encoder\.qInput\.", "commands.query."),
+    (r"^query_encoder\.qInput(\d)\.", r"commands.guides.\1."),
+    (r"^query_encoder\.cmd_inter2logits\.", "commands.score."),
+    (r"^qInput(\d)\.", r"commands.outputs.\1."),
+    (r"^backbone_net\.forward_conv(\d)\.", r"backbone.levels.\1."),
+    (r"^fpn\.fpn_inner1\.", "pyramid.inner.0."),
+    (r"^fpn\.fpn_inner2\.", "pyramid.inner.1."),
+    (r"^fpn\.fpn_inner3\.", "pyramid.inner.2."),
+    (r"^fpn\.fpn_layer1\.", "pyramid.outer.0."),
+    (r"^fpn\.fpn_layer2\.", "pyramid.outer.1."),
+    (r"^fpn\.fpn_layer3\.", "pyramid.outer.2."),
+    (r"^fcos\.head\.cls_tower\.", "match.features."),
+    (r"^fcos\.head\.cls_logits\.", "match.output."),
+    (r"^fcos\.head\.bbox_tower\.", "windows.location.features."),
+    (r"^fcos\.head\.bbox_pred\.", "windows.location.output."),
+    (r"^fcos\.head\.scales\.(\d)\.scale$", r"windows.scales.\1"),
+    (r"^fcos\.head\.mix_fc\.", "windows.overlap.0."),
+    (r"^fcos\.head\.iou_scores\.3\.", "windows.overlap.2."),
+    (r"^fcos\.head\.iou_scores\.", "windows.overlap.1."),
+)
 
 # Word vectors, which stand in the project's stores; what is computed and not used; and a count of steps.
-UNUSED = ("query_enc.embedding.weight", "vti_fn.satt_fn.fc.weight", "vti_fn.satt_fn.fc.bias")
+UNUSED = (
+    *("query_enc.embedding.", "vti_fn.satt_fn.fc.", "query_encoder.embedding.", "query_encoder.textualAttention."),
+    "fcos.head.centerness.",
+)
 COUNT = ".num_batches_tracked"
 
 
-def rename_lgi(name: str) -> str:
-    """Our name of a published parameter of LGI."""
-    name = published.rename(name, LGI)
-    return name if name.startswith("embed_") else f"predictor.{name}"
+def _names(weights: Weights, rules: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Our name of each published weight that is used here."""
+    used = [name for name in weights if not name.startswith(UNUSED) and not name.endswith(COUNT)]
+    ours = {name: published.rename(name, rules) for name in used}
+    return {name: own if own.startswith("embed_") else f"predictor.{own}" for name, own in ours.items()}
 
 
 def read_lgi(weights: Weights) -> Published:
     """The LGI of a published state dict."""
-    names = {name: rename_lgi(name) for name in weights if name not in UNUSED and not name.endswith(COUNT)}
+    names = _names(weights, LGI)
     attention, hidden = weights["ta_reg_fn.tatt.feat2att.weight"].shape
     blocks = count(weights, r"vti_fn\.global_fn\.(\d+)\.")
     return Published(
@@ -70,4 +97,27 @@ def read_lgi(weights: Weights) -> Published:
     )
 
 
-RELEASES = (Release("LGI", ("ta_reg_fn.tatt.feat2att.weight", "sqan.guide_emb_fn.0.weight"), read_lgi),)
+def read_drn(weights: Weights) -> Published:
+    """The DRN of a published state dict."""
+    names = _names(weights, DRN)
+    hidden, video_dim = weights["prop_fc.weight"].shape
+    return Published(
+        predictor="drn",
+        settings={
+            "hidden": hidden,
+            "words": len(weights["query_encoder.qInput.weight"]),
+            "channels": len(weights["backbone_net.forward_conv0.0.weight"]),
+            "position": len(weights["position_transform.weight"]),
+            "pyramid": len(weights["fcos.head.cls_tower.0.weight"]),
+        },
+        video_dim=video_dim,
+        text_dim=weights["query_encoder.biLSTM.weight_ih_l0"].shape[1],
+        weights={ours: weights[name].float() for name, ours in names.items()},
+        names=names,
+    )
+
+
+RELEASES = (
+    Release("LGI", ("ta_reg_fn.tatt.feat2att.weight", "sqan.guide_emb_fn.0.weight"), read_lgi),
+    Release("DRN", ("prop_fc.weight", "query_encoder.cmd_inter2logits.weight"), read_drn),
+)

@@ -1,19 +1,19 @@
-"""What networks share that score each snippet as a moment's start and end, beside its highlight: EMB and VSLNet."""
+"""What networks share that score each snippet as a moment's start and end: EMB, VSLNet and QAVE."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from src.data.batch import Inputs
 from src.models.dropout import Dropout
-from src.models.predictor import Predictor, Stream, Streams
+from src.models.predictor import Clips, Predictor, Stream, Streams
 from src.models.probabilities import log_softmax, mixed
-from src.models.proposals.decode import Choice, best_spans
+from src.models.proposals.decode import Choice, Joint, best_spans
 from src.models.span import losses
 from src.models.span.boundary import SpanBranch
 from src.models.span.ranking import Ranking
@@ -38,6 +38,7 @@ class SpanOutput:
         highlights: the highlight logits (B, L) that Eq. 16 supervises.
         mask: (B, L) bool, the valid snippets.
         ranking: The proposals' ranking, in training; None where the network has no ranking branch.
+        clips: What start and end are read of, and how each snippet matches; None where nothing says that.
     """
 
     boundaries: Boundaries
@@ -45,6 +46,7 @@ class SpanOutput:
     highlights: tuple[Tensor, ...]
     mask: Tensor
     ranking: Ranking | None = None
+    clips: Clips | None = None
 
 
 class Embedding(nn.Module):
@@ -65,44 +67,88 @@ class BoundarySettings:
     """The settings of a `BoundaryPredictor`.
 
     Attributes:
-        hidden: d, the size of every hidden layer.
-        heads: Heads of every attention; they divide d.
+        hidden: d, the size of a snippet within the network.
         dropout: One rate for all places.
-        highlight_weight: λ of Eq. 17.
-        highlight_extend: Share of the span by which highlight labels are widened each way.
-        highlight_positive: Weight of a highlight label 1; of a label 0 it is 1.
         most_overlap: IoU above which a lower-ranked moment is passed over (non-maximum suppression).
         choice: What moments are ranked by: how probable each is, or the IoU to be expected of it.
         supervise: What Eq. 15 supervises where there is a paragraph branch: the `fused` scores (Algorithm 1), the
             `video` branch alone (Eq. 15 to the letter), or `both`, each with its own term.
-        paragraph_highlight: Whether Eq. 16 supervises the paragraph branch's highlight beside the video's.
     """
 
     hidden: int
-    heads: int
     dropout: float
-    highlight_weight: float
-    highlight_extend: float
-    highlight_positive: float = 2.0
     most_overlap: float
     choice: Choice = "probability"
     supervise: Literal["fused", "video", "both"]
-    paragraph_highlight: bool
 
 
 class BoundaryPredictor(Predictor[SpanOutput]):
-    """Start, end and highlight of each snippet, from its fusion with the query. A subclass makes `fused` of streams.
+    """Gives each snippet a probability that the moment starts there, and that it ends there.
 
     Attributes:
-        span: Reads the fused snippets.
+        joint: What makes the probability of a moment of those of its start and its end.
     """
 
-    span: SpanBranch
+    joint: ClassVar[Joint] = "product"
+    compares_clips = True
 
     def __init__(self, settings: BoundarySettings) -> None:
         super().__init__()
         self.settings = settings
         self.hidden = settings.hidden
+
+    def fuse(self, video: SpanOutput, paragraph: SpanOutput, alpha: float) -> SpanOutput:
+        mask, one, other = video.mask, video.boundaries, paragraph.boundaries
+        fused = Boundaries(mixed(one.start, other.start, mask, alpha), mixed(one.end, other.end, mask, alpha))
+        supervised = {"fused": (fused,), "video": video.supervised, "both": (fused, *video.supervised)}
+        return replace(
+            video,
+            boundaries=fused,
+            supervised=supervised[self.settings.supervise],
+            highlights=video.highlights + paragraph.highlights,
+        )
+
+    def localisation(self, output: SpanOutput, target: Tensor, chosen: Tensor) -> Tensor:
+        """Eq. 15, between the target (B, 2) and what is `chosen` (B, 2) beside it."""
+        terms = [losses.localisation(each.start, each.end, target, chosen) for each in output.supervised]
+        return torch.stack(terms).sum()
+
+    def decode(self, output: SpanOutput, inputs: Inputs, top: int) -> RankedMoments:
+        start, end, settings = output.boundaries.start, output.boundaries.end, self.settings
+        spans, scores = best_spans(start, end, top, settings.most_overlap, settings.choice, self.joint)
+        windows = snippets_to_seconds(spans, inputs.length[:, None], inputs.duration[:, None])
+        return RankedMoments.of(windows, scores, inputs.length)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HighlightSettings(BoundarySettings):
+    """The settings of a `HighlightPredictor`.
+
+    Attributes:
+        heads: Heads of every attention; they divide d.
+        highlight_weight: λ of Eq. 17.
+        highlight_extend: Share of the span by which highlight labels are widened each way.
+        highlight_positive: Weight of a highlight label 1; of a label 0 it is 1.
+        paragraph_highlight: Whether Eq. 16 supervises the paragraph branch's highlight beside the video's.
+    """
+
+    heads: int
+    highlight_weight: float
+    highlight_extend: float
+    highlight_positive: float = 2.0
+    paragraph_highlight: bool
+
+
+class HighlightPredictor(BoundaryPredictor):
+    """Start, end and highlight of each snippet, from its fusion with the query, which a subclass makes of streams.
+
+    Attributes:
+        span: Reads the fused snippets.
+    """
+
+    settings: HighlightSettings
+    span: SpanBranch
+    teaches_match = True
 
     @abstractmethod
     def fused(self, streams: Streams) -> Tensor:
@@ -120,14 +166,15 @@ class BoundaryPredictor(Predictor[SpanOutput]):
         """What is said of fused snippets (B, L, d), of which mask (B, L) is valid."""
         highlight, start, end = self.span(fused, mask)
         boundaries = Boundaries(log_softmax(start, mask), log_softmax(end, mask))
-        return SpanOutput(boundaries, (boundaries,), (highlight,), mask)
+        return SpanOutput(boundaries, (boundaries,), (highlight,), mask, clips=Clips(fused, highlight))
+
+    def clips(self, streams: Streams) -> Clips:
+        fused = self.fused(streams)
+        return Clips(fused, self.span.highlight(fused).squeeze(-1))
 
     def fuse(self, video: SpanOutput, paragraph: SpanOutput, alpha: float) -> SpanOutput:
-        mask, one, other = video.mask, video.boundaries, paragraph.boundaries
-        fused = Boundaries(mixed(one.start, other.start, mask, alpha), mixed(one.end, other.end, mask, alpha))
-        supervised = {"fused": (fused,), "video": video.supervised, "both": (fused, *video.supervised)}
-        highlights = video.highlights + paragraph.highlights if self.settings.paragraph_highlight else video.highlights
-        return SpanOutput(fused, supervised[self.settings.supervise], highlights, mask, video.ranking)
+        fused = super().fuse(video, paragraph, alpha)
+        return fused if self.settings.paragraph_highlight else replace(fused, highlights=video.highlights)
 
     def span_losses(
         self, output: SpanOutput, target: Tensor, chosen: Tensor, highlight_end: losses.HighlightEnd
@@ -135,22 +182,13 @@ class BoundaryPredictor(Predictor[SpanOutput]):
         """The weighted terms of Eqs. 15 and 16, between the target (B, 2) and what is `chosen` (B, 2) beside it."""
         settings, mask = self.settings, output.mask
         labels = losses.highlight_labels(target, chosen, mask, settings.highlight_extend, highlight_end)
-        localisation = [losses.localisation(b.start, b.end, target, chosen) for b in output.supervised]
         highlights = [
             losses.highlight(logits, labels, mask, settings.highlight_positive) for logits in output.highlights
         ]
         return {
-            "localisation": torch.stack(localisation).sum(),
+            "localisation": self.localisation(output, target, chosen),
             "highlight": settings.highlight_weight * torch.stack(highlights).sum(),
         }
-
-    def decode(self, output: SpanOutput, inputs: Inputs, top: int) -> RankedMoments:
-        boundaries = output.boundaries
-        spans, scores = best_spans(
-            boundaries.start, boundaries.end, top, self.settings.most_overlap, self.settings.choice
-        )
-        windows = snippets_to_seconds(spans, inputs.length[:, None], inputs.duration[:, None])
-        return RankedMoments.of(windows, scores, inputs.length)
 
 
 def xavier(module: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:

@@ -11,7 +11,7 @@ from src.data.batch import GroundTruth, Inputs
 from src.models.position import sine_code
 from src.models.predictor import Streams
 from src.models.span import losses
-from src.models.span.base import BoundaryPredictor, BoundarySettings, SpanOutput, begin
+from src.models.span.base import HighlightPredictor, HighlightSettings, SpanOutput, begin
 from src.models.span.boundary import BidirectionalHead, SpanBranch
 from src.models.span.encoder import Encoder, QueryStates, VideoStates
 from src.models.span.fusion import SIMILARITIES, Fusion
@@ -19,7 +19,7 @@ from src.models.span.ranking import RankingBranch
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpanSettings(BoundarySettings):
+class SpanSettings(HighlightSettings):
     """The settings of a `SpanPredictor`.
 
     Attributes:
@@ -49,7 +49,7 @@ class SpanSettings(BoundarySettings):
         return SpanPredictor(self)
 
 
-class SpanPredictor(BoundaryPredictor):
+class SpanPredictor(HighlightPredictor):
     """The span network of Elastic Moment Bounding (Huang et al., ECCV 2022), the paper's Eqs. 6 to 11 and appendix."""
 
     settings: SpanSettings

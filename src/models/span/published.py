@@ -1,11 +1,11 @@
-"""Checkpoints of the published VSLNet (the PyTorch version)."""
+"""Checkpoints of the published VSLNet (the PyTorch version), and of Shuffling."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from src.models import published
-from src.models.published import Published, Release, Weights
+from src.models.published import LSTM, Published, Release, Weights
 from src.models.span.letters import CHANNELS
 
 # Applied in order, each wherever it matches.
@@ -82,8 +82,49 @@ def read(weights: Weights) -> Published:
     )
 
 
-RELEASE = Release(
-    "VSLNet",
-    ("embedding_net.linear.conv1d.weight", "feature_encoder.pos_embedding.position_embeddings.weight"),
-    read,
+QAVE: tuple[tuple[str, str], ...] = (
+    *LSTM,
+    (r"^sentence_encoder\.word_embed\.", "embed_query.linear."),
+    (r"^sentence_encoder\.rnn_cell\.", "embed_query."),
+    (r"^video_encoder\.", ""),
+    (r"\.rnn_cell\.", "."),
+    (r"\.attention\.W_s\.", ".attention.element."),
+    (r"\.attention\.W_a\.", ".attention.key."),
+    (r"\.attention\.w\.", ".attention.score."),
+    (r"\.sent_linear\.", ".gate."),
+    (r"^span_predictor\.predictor\.(start|end)_mlp_1\.", r"\1.0."),
+    (r"^span_predictor\.predictor\.(start|end)_mlp_2\.", r"\1.2."),
+    (r"^csmm\.predict\.predict\.", "match."),
+)
+
+
+def read_shuffling(weights: Weights) -> Published:
+    """The QAVE of Shuffling's published state dict, without what only trains it."""
+    names = {name: published.rename(name, QAVE) for name in weights if not name.startswith("tod.")}
+    names = {name: own if own.startswith("embed_") else f"predictor.{own}" for name, own in names.items()}
+    text_dim = len(weights["sentence_encoder.word_embed.weight"])
+    inputs = weights["video_encoder.blocks.0.rnn_cell.lstm.weight_ih_l0"].shape[1]
+    return Published(
+        predictor="qave",
+        settings={
+            "hidden": len(weights["video_encoder.norm.weight"]),
+            "inputs": inputs,
+            "words": weights["video_encoder.blocks.0.sent_linear.weight"].shape[1],
+            "head": len(weights["span_predictor.predictor.start_mlp_1.weight"]),
+            "match": len(weights.get("csmm.predict.predict.0.weight", ())),
+        },
+        video_dim=inputs,
+        text_dim=text_dim,
+        weights={own: weights[name].float() for name, own in names.items()},
+        names=names,
+    )
+
+
+RELEASES = (
+    Release(
+        "VSLNet",
+        ("embedding_net.linear.conv1d.weight", "feature_encoder.pos_embedding.position_embeddings.weight"),
+        read,
+    ),
+    Release("Shuffling", ("sentence_encoder.word_embed.weight", "video_encoder.norm.weight"), read_shuffling),
 )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from src.data.batch import GroundTruth, Inputs
 from src.models.predictor import Stream, Streams
-from src.models.span.base import BoundaryPredictor, BoundarySettings, SpanOutput, begin
+from src.models.span.base import HighlightPredictor, HighlightSettings, SpanOutput, begin
 from src.models.span.boundary import EncoderHead, ForwardHead, SpanBranch
 from src.models.span.convolutional import ConvolutionalEncoder
 from src.models.span.fusion import Fusion, Trilinear
@@ -17,7 +17,7 @@ from src.models.span.letters import SpeltEmbedding
 
 
 @dataclass(frozen=True, kw_only=True)
-class VSLNetSettings(BoundarySettings):
+class VSLNetSettings(HighlightSettings):
     """The settings of a `VSLNet`.
 
     Attributes:
@@ -36,7 +36,7 @@ class VSLNetSettings(BoundarySettings):
         return VSLNet(self)
 
 
-class VSLNet(BoundaryPredictor):
+class VSLNet(HighlightPredictor):
     """One encoder for snippets and words, their fusion, and start and end within the highlighted part."""
 
     settings: VSLNetSettings
