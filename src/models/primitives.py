@@ -121,10 +121,11 @@ class MaskedPrimitives(Method):
         """The losses of a batch's masked samples."""
         found = self.primitives(batch)
         negative, positive = draw_negative(found), draw_positive(found)
-        outputs = [network(kept.of(batch.inputs)) for kept in (negative, positive)]
+        lowered, kept = (network(each.of(batch.inputs)) for each in (negative, positive))
         predictor = network.predictor
         assert isinstance(predictor, MapPredictor)
-        terms = masked_losses(*outputs, weight(negative, found), outputs[0].overlap(batch.truth), predictor.target)
+        overlap = lowered.overlap(batch.truth)
+        terms = masked_losses(lowered, kept, weight(negative, found), overlap, predictor.target)
         return {name: self.weights[name] * term for name, term in terms.items()}
 
     def primitives(self, batch: Batch) -> Primitives:

@@ -58,9 +58,10 @@ def test_both_branches_say_that_there_is_no_moment() -> None:
     terms = NegativeVideo(2.0).losses(parts.network, batch("a", "b", "c"))
     assert terms.keys() == {"matching", "location", "independence", "size", "negative"}
     terms["negative"].backward()
-    branch = parts.network.paragraph
-    assert branch is not None
-    assert branch.network.weight.weight.grad.abs().sum() > 0
+    gradients = {name: weight.grad for name, weight in parts.network.named_parameters()}
+    taught = gradients["paragraph.network.weight.weight"]
+    assert taught is not None
+    assert taught.abs().sum() > 0
 
 
 def test_a_network_without_scores_of_segments_is_refused() -> None:

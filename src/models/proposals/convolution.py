@@ -64,7 +64,7 @@ class CellConvolution(nn.Conv2d):
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, neighbours: Neighbours) -> Tensor:
     """As `CellConvolution`, with weight (d', d, k, k) and bias (d')."""
     x, places = cast(x).transpose(0, 1).contiguous(), cast(weight).permute(2, 3, 0, 1).flatten(0, 1)
-    out: Tensor = _Convolution.apply(x, places, neighbours)  # type: ignore[no-untyped-call]
+    out: Tensor = _Convolution.apply(x, places, neighbours)
     out = out.transpose(0, 1)
     return out if bias is None else out + bias.to(out.dtype)
 

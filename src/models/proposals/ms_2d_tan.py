@@ -152,7 +152,8 @@ class MS2DTAN(MapPredictor):
                 _kaiming(module)
         first = self.mix[1]
         assert isinstance(first, nn.Linear)
-        for module in (first, *(block.gate for scale in self.scales for block in scale.blocks)):
+        gates = [module.gate for module in self.modules() if isinstance(module, GatedBlock)]
+        for module in (first, *gates):
             nn.init.xavier_normal_(module.weight)
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
@@ -176,7 +177,7 @@ class MS2DTAN(MapPredictor):
         return self.mix(sentence_vectors(streams.query, streams.query_mask))
 
     def score(self, features: Tensor, sentence: Tensor, segments: Segments, count: Tensor) -> MapOutput:
-        maps = tuple(scale.cells(features.device) for scale in self.scales)
+        maps = tuple(scale.cells(features.device) for scale in self.scales if isinstance(scale, GatedMap))
         logits = [
             scale(features[:, cells], sentence, segments.mask[:, cells])
             for scale, cells in zip(self.scales, maps, strict=True)

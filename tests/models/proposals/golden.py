@@ -35,7 +35,7 @@ class Golden:
     def number(self, name: str) -> float:
         return float(self.input[name])
 
-    def load(self, predictor: Predictor) -> Network:  # type: ignore[type-arg]
+    def load(self, predictor: Predictor) -> Network:
         found = self.published
         network = Network(predictor, VideoOnly(predictor.hidden), None, None, found.video_dim, found.text_dim)
         missing, unexpected = network.load_state_dict(found.weights, strict=False)
@@ -100,7 +100,7 @@ def assert_gradients(golden: Golden, network: Network, norms: dict[str, Tensor],
     for name, norm in norms.items():
         gradient = named.pop(golden.published.names[name]).grad
         assert gradient is not None, name
-        torch.testing.assert_close(gradient.norm(), norm, atol=1e-6, rtol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(gradient.norm(), norm, atol=1e-6, rtol=tolerance, msg=name)
     assert set(named) == {"unknown_word"}
 
 
