@@ -165,7 +165,8 @@ def _watch(
         if why is None and (why := failure()) is not None:
             deadline = min(deadline, time.monotonic() + PATIENCE)
         if time.monotonic() > deadline:
-            said = give_up(why)
-            if said is not None:
-                print(f"error: {said}", file=sys.stderr, flush=True)
-            os._exit(1)
+            try:
+                if (said := give_up(why)) is not None:
+                    print(f"error: {said}", file=sys.stderr, flush=True)
+            finally:  # whatever keeps it from being recorded: a full disk, a folder that is gone
+                os._exit(1)

@@ -17,12 +17,14 @@ import shutil
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from src.errors import NoRoomError, UserError, reason
+
+Record = TypeVar("Record")
 
 LARGEST_TEXT = 1 << 30
 """Bytes of the largest text that is read at once; those of real data sets have some 10^8."""
@@ -221,6 +223,27 @@ def read_lines(path: Path) -> Iterator[Line]:
                 number, offset = number + 1, offset + len(line)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def read_records(path: Path, parse: Callable[[Any, str], Record], key: Callable[[Record], str]) -> Iterator[Record]:
+    """The records of JSON Lines, one at a time.
+
+    Args:
+        path: The file.
+        parse: Checks what a line holds, and makes a record of it; it gets where that stands, for its messages.
+        key: What each record is known by.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is none.
+        UserError: a line is no JSON, breaks the rules of `parse`, or has a key that was there before.
+    """
+    first: dict[str, int] = {}
+    for number, (where, _, line) in enumerate(read_lines(path), start=1):
+        record = parse(parse_json(line, where), where)
+        if key(record) in first:
+            raise UserError(f"{where}: {key(record)!r} was already given on line {first[key(record)]}")
+        first[key(record)] = number
+        yield record
 
 
 def read_csv(path: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from src.commands.prepare import make_stores
+from src.data.splits import load_split, split_names
 from tests.compose import compose
 from tests.narrators.videos import write_video
 from tests.reporting.test_damaged_runs import write_run
@@ -113,7 +114,7 @@ def test_an_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["wandb_view", "playroom", "report", "narrate"])
+@pytest.mark.parametrize("command", ["wandb_view", "playroom", "report", "narrate", "reword", "app"])
 def test_hydras_own_files_of_other_commands(tmp_path: Path, command: str) -> None:
     code, said, _ = run(tmp_path, 4, command)
     assert code == 1
@@ -153,6 +154,22 @@ def test_narratives_and_those_before_are_kept(tmp_path: Path) -> None:
     assert "taken" in require_one_line(tmp_path, code, said, files)
     whole = [line for line in files["taken.jsonl"].splitlines(keepends=True) if line.endswith("\n")]
     assert [json.loads(line)["video"] for line in whole] == names[: len(whole)]
+
+
+@pytest.mark.slow
+def test_rewordings_and_those_before_are_kept(tmp_path: Path, small: list[str]) -> None:
+    places = [each for each in small if "paths." in each]
+    data = compose("data=charades_cd", *(each.strip("'") for each in places), config="reword").data
+    queries = sorted({moment.query for split in split_names(data) for moment in load_split(data, split).moments})
+    texts = [f"{'again ' * 200}{number}" for number in range(5)]
+    given = tmp_path / "given.jsonl"
+    given.write_text("".join(json.dumps({"query": each, "rephrased_query": texts}) + "\n" for each in queries))
+    words = ["data=charades_cd", *places, "reworder=imported", "reworder.name=again", f"reworder.file={given}"]
+    code, said, files = run(tmp_path, 40, "reword", *words, f"paths.rewordings={tmp_path}/disk/rewordings")
+    assert "again.jsonl" in require_one_line(tmp_path, code, said, files)
+    kept = files["rewordings/charades_cd/again.jsonl"].splitlines(keepends=True)
+    whole = [json.loads(line) for line in kept if line.endswith("\n")]
+    assert [line["query"] for line in whole] == queries[: len(whole)]
 
 
 @pytest.mark.slow

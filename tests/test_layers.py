@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, str] = {
     "moments": "",
     "tables": "",
     "progress": "",
-    "hub": "",
+    "hub": "errors",
     "files": "errors",
     "growing": "errors files",
     "arguments": "errors",

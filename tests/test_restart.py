@@ -82,7 +82,7 @@ def broken_off(run: list[str], folder: Path, least: int, how: signal.Signals, **
 @pytest.mark.parametrize(
     "least",
     [
-        pytest.param(2, id="in the first epoch"),
+        pytest.param(2, id="in the first epoch", marks=pytest.mark.slow),
         pytest.param(STEPS, id="between epochs", marks=pytest.mark.slow),
         pytest.param(STEPS + 3, id="in the second", marks=pytest.mark.slow),
     ],

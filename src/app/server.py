@@ -14,7 +14,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from src.app.library import Library
 from src.app.uploads import TooLargeError, Uploads
-from src.errors import UserError
+from src.errors import NoRoomError, UserError
 
 _PAGE = Path(__file__).parent / "page"
 _COOKIE = "tea_token"
@@ -26,6 +26,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _LOOPBACK = ["127.0.0.1", "localhost", "[::1]", "testserver"]
+_STATUS = {TooLargeError: 413, NoRoomError: 507}
 
 
 class Asked(BaseModel):
@@ -115,7 +116,8 @@ def build(library: Library, uploads: Uploads, token: str | None) -> FastAPI:
 
     @app.exception_handler(UserError)
     async def told(request: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 413 if isinstance(error, TooLargeError) else 400)
+        status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 400)
+        return JSONResponse({"detail": str(error)}, status)
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:

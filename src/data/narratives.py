@@ -11,7 +11,7 @@ from typing import Any
 
 from src.data.records import Narratives
 from src.errors import UserError
-from src.files import is_number, parse_json, read_lines, whole
+from src.files import is_number, read_records, whole
 
 
 def read_narratives(path: Path) -> Iterator[Narratives]:
@@ -23,13 +23,7 @@ def read_narratives(path: Path) -> Iterator[Narratives]:
     """
     if missing := missing_narratives(path):
         raise UserError(missing[0])
-    first: dict[str, int] = {}
-    for number, (where, _, line) in enumerate(read_lines(path), start=1):
-        narratives = parse(parse_json(line, where), where)
-        if narratives.video in first:
-            raise UserError(f"{where}: video {narratives.video} was already given on line {first[narratives.video]}")
-        first[narratives.video] = number
-        yield narratives
+    yield from read_records(path, parse, lambda one: one.video)
 
 
 def missing_narratives(path: Path) -> list[str]:

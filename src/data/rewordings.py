@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import UserError
-from src.files import parse_json, read_lines
+from src.files import read_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,7 @@ def read_rewordings(path: Path) -> Iterator[Rewordings]:
     """
     if missing := missing_rewordings(path):
         raise UserError(missing[0])
-    first: dict[str, int] = {}
-    for number, (where, _, line) in enumerate(read_lines(path), start=1):
-        one = parse(parse_json(line, where), where)
-        if one.query in first:
-            raise UserError(f"{where}: {one.query!r} was already given on line {first[one.query]}")
-        first[one.query] = number
-        yield one
+    yield from read_records(path, parse, lambda one: one.query)
 
 
 def missing_rewordings(path: Path) -> list[str]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from src.errors import UserError, reason
 from src.features.extractor import Extractor, Frames
 from src.files import digest
-from src.hub import hub
+from src.hub import loading, require_weights
 
 _SIDE = 224  # pixels of the picture that a model is tried on
 
@@ -95,17 +95,10 @@ class HuggingFaceVision(Extractor):
     def _model(self) -> _Model:
         from transformers import AutoImageProcessor, AutoModel
 
-        try:
-            with hub(self.model):
-                processor = AutoImageProcessor.from_pretrained(self.model)
-                network, report = AutoModel.from_pretrained(self.model, output_loading_info=True)
-        except Exception as error:  # a damaged file can make the libraries beneath raise anything
-            raise UserError(
-                f"video encoder {self.model} cannot be loaded ({reason(error)}): set features.model to a local path"
-            ) from error
-        lacking = sorted(name for name in report["missing_keys"] if "pooler" not in name)
-        if lacking:
-            raise UserError(f"video encoder {self.model} has no weights for {lacking[0]} and {len(lacking) - 1} more")
+        with loading("video encoder", self.model, "features.model"):
+            processor = AutoImageProcessor.from_pretrained(self.model)
+            network, report = AutoModel.from_pretrained(self.model, output_loading_info=True)
+        require_weights("video encoder", self.model, (name for name in report["missing_keys"] if "pooler" not in name))
         model = _Model(processor, network.eval().to(self.device), getattr(network.config, "num_frames", None))
         try:
             self._encoded(model, np.full((1, model.clip or self._frames, _SIDE, _SIDE, 3), 128, np.uint8))

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
-from src.errors import UserError, reason
-from src.hub import hub
+from src.errors import UserError
+from src.hub import loading, require_weights
 from src.language.model import Answer, NoAnswerError, Prompt, Usage
 from src.language.speech import spoken
 
@@ -66,22 +66,12 @@ class HuggingFaceModel:
         network_of: Any = AutoModelForImageTextToText if self.sees else AutoModelForCausalLM
         processor_of: Any = AutoProcessor if self.sees else AutoTokenizer
         _log.info("loading %s", self.model)
-        try:
-            with hub(self.model):
-                processor = processor_of.from_pretrained(self.model)
-                network, report = network_of.from_pretrained(
-                    self.model, dtype=self.dtype, device_map=self.device_map, output_loading_info=True
-                )
-        except ImportError as error:  # some processors need a package of their own, such as torchvision
-            raise UserError(f"model {self.model} needs a package that is not installed ({reason(error)})") from error
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"model {self.model} cannot be loaded ({reason(error)}): set its setting `model` to a local path"
-            ) from error
-        if report["missing_keys"]:
-            # They would be drawn at random, unseen.
-            missing = sorted(report["missing_keys"])
-            raise UserError(f"model {self.model} has no weights for {missing[0]} and {len(missing) - 1} more")
+        with loading("model", self.model, "its setting `model`"):
+            processor = processor_of.from_pretrained(self.model)
+            network, report = network_of.from_pretrained(
+                self.model, dtype=self.dtype, device_map=self.device_map, output_loading_info=True
+            )
+        require_weights("model", self.model, report["missing_keys"])
         if not getattr(processor, "chat_template", None):
             raise UserError(f"model {self.model} has no chat template: choose one that was made to answer")
         return _Loaded(processor, network.eval())

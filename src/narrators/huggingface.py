@@ -15,7 +15,7 @@ from torch import Tensor
 
 from src.errors import UserError
 from src.errors import reason as said
-from src.hub import hub
+from src.hub import loading, require_weights
 from src.language.speech import has_reasoning
 from src.narrators.narrator import NarrationError
 from src.narrators.pipeline import FrameNarrator
@@ -155,27 +155,17 @@ class HuggingFaceNarrator(FrameNarrator):
         # At 8 bits it warns of a cast in every layer at every token.
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
         _log.info("loading %s", self.model)
-        try:
-            with hub(self.model):
-                processor = AutoProcessor.from_pretrained(self.model)
-                loading: Any = AutoModelForImageTextToText.from_pretrained(
-                    self.model,
-                    dtype=self.dtype,
-                    device_map=self.device_map,
-                    quantization_config=quantization,
-                    output_loading_info=True,
-                )
-            network, report = loading
-        except ImportError as error:  # some processors need a package of their own, such as torchvision
-            raise UserError(f"narrator {self.model} needs a package that is not installed ({said(error)})") from error
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"narrator {self.model} cannot be loaded ({said(error)}): set narrator.model to a local path"
-            ) from error
-        if report["missing_keys"]:
-            # They would be drawn at random, unseen.
-            missing = sorted(report["missing_keys"])
-            raise UserError(f"narrator {self.model} has no weights for {missing[0]} and {len(missing) - 1} more")
+        with loading("narrator", self.model, "narrator.model"):
+            processor = AutoProcessor.from_pretrained(self.model)
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                self.model,
+                dtype=self.dtype,
+                device_map=self.device_map,
+                quantization_config=quantization,
+                output_loading_info=True,
+            )
+        network, report = loaded
+        require_weights("narrator", self.model, report["missing_keys"])
         return _Loaded(processor, network.eval())
 
 

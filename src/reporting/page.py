@@ -328,14 +328,14 @@ def _sureness(
     others = [variant for variant in ious if variant != baseline]
 
     def values(variant: str) -> NDArray[np.float32]:
-        """Each metric of each query (M, n), in percent, the mean over seeds."""
+        """Each metric of each query by the run with each seed (seeds, M, n), in percent."""
         each = [[found >= least[name] if name in least else found for name in metrics] for found in ious[variant]]
-        return (100 * np.mean(each, axis=0)).astype(np.float32)
+        return np.multiply(each, 100, dtype=np.float32)
 
-    ours, theirs = np.stack([values(variant) for variant in others]), values(baseline)
+    ours, theirs = [values(variant) for variant in others], values(baseline)
     sure = []
     for split, chosen in rows.items():
-        found = paired_bootstrap(ours[..., chosen], theirs[..., chosen])
+        found = paired_bootstrap([each[..., chosen] for each in ours], theirs[..., chosen])
         sure += [
             Sure(variant, split, metric, *(float(number[row, column]) for number in found))
             for row, variant in enumerate(others)

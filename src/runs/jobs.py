@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -30,14 +29,36 @@ _PR_SET_PDEATHSIG = 1
 def is_run_apart(cfg: Mapping[str, Any], hydra: DictConfig) -> bool:
     """Whether a job has a process of its own.
 
-    It has one beside others (joblib), whose launcher gives up with a worker that is killed; and where it starts
-    processes itself, of which one that fails could leave this one waiting for it.
+    It has one beside others on this machine (joblib, submitit's local jobs), as workers of theirs outlive the multirun,
+    and joblib gives up with one that is killed; and where it starts processes itself, of which one that fails could
+    leave this one waiting for it.
     """
     if started_by_others():
         return False
     trainer = cfg.get("trainer") or {}
     several = str(trainer.get("devices", 1)) not in ("1", "[0]") or trainer.get("num_nodes", 1) != 1
-    return several or "joblib" in hydra.launcher._target_
+    return several or is_beside_others(hydra)
+
+
+def is_beside_others(hydra: DictConfig) -> bool:
+    """Whether a launcher runs the jobs of a multirun at once on this machine, each by a worker of its own."""
+    return any(launcher in hydra.launcher._target_ for launcher in ("joblib", "submitit_launcher.LocalLauncher"))
+
+
+def process_of(record: Path) -> int:
+    """The process of the multirun that keeps a record of its jobs, a folder named HOST-PROCESS."""
+    return int(record.name.rpartition("-")[2])
+
+
+def is_running(process: int) -> bool:
+    """Whether there is such a process on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def started_by_others() -> bool:
@@ -50,13 +71,15 @@ def run_apart(hydra: DictConfig) -> float | None:
 
     Raises:
         UserError: it failed; the message is its reason.
-        Ended: this process was asked to end, or the multirun is gone; so was the job.
+        Ended: this process was asked to end; so was the job.
+
+    Where the multirun is gone, the job is asked to end and this process, a worker of it, ends.
     """
     folder = Path(hydra.runtime.output_dir)
     places = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
     command = [sys.executable, "-m", f"src.{hydra.job.config_name}", *(f"--config-dir={place}" for place in places)]
     command += [*hydra.overrides.task, f"hydra.run.dir={quoted(str(folder))}"]
-    parent = os.getppid() if multiprocessing.current_process().name != "MainProcess" else None
+    multirun = process_of(Path(hydra.callbacks.summary.record)) if is_beside_others(hydra) else None
     with ending.bounded(lambda: None, lambda _: None):
         process = subprocess.Popen(
             command,
@@ -71,8 +94,9 @@ def run_apart(hydra: DictConfig) -> float | None:
         relay.start()
         try:
             while process.poll() is None:
-                if parent is not None and os.getppid() != parent:
-                    ending.end()
+                if multirun is not None and not is_running(multirun):
+                    _end(process)
+                    os._exit(1)  # as a worker, it would wait minutes for another job
                 time.sleep(_PERIOD)
         finally:
             _end(process)

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.arguments import quoted
 from src.errors import UserError, reason
 from src.runs.folder import is_busy, read_status, write_json, write_status
-from src.runs.jobs import started_by_others
+from src.runs.jobs import is_running, process_of, started_by_others
 
 _log = logging.getLogger(__name__)
 
@@ -179,8 +179,8 @@ def _records(place: Path) -> Path:
     """A new folder for the notes of this multirun's jobs; those of others that were killed on this machine go."""
     records, host = place / ".jobs", socket.gethostname()
     for left in records.glob(f"{host}-*"):
-        pid = left.name.rpartition("-")[2]
-        if pid == str(os.getpid()) or not Path("/proc", pid).exists():
+        process = process_of(left)
+        if process == os.getpid() or not is_running(process):
             shutil.rmtree(left, ignore_errors=True)
     record = records / f"{host}-{os.getpid()}"
     record.mkdir(parents=True)

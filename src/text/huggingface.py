@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.errors import UserError, reason
+from src.errors import UserError
 from src.files import digest
-from src.hub import hub
+from src.hub import loading, require_weights
 from src.progress import Progress
 from src.text import minilm
 from src.text.encoder import Texts, Words
@@ -161,26 +161,16 @@ def _load(place: str, sentence: Sentence, device: str) -> _Model:
     verbosity = chatter.get_verbosity()
     chatter.set_verbosity_error()  # its report of CLIP's image half, which is not wanted here, fills a screen
     try:
-        with hub(place):
+        with loading("text encoder", place, "text.encoder.model"):
             tokenizer = AutoTokenizer.from_pretrained(place)
             kind = AutoConfig.from_pretrained(place).model_type
             maker: Any = CLIPTextModelWithProjection if kind in ("clip", "clip_text_model") else AutoModel
             network, report = maker.from_pretrained(place, output_loading_info=True)
-    except Exception as error:  # a damaged file can make the libraries beneath raise anything
-        raise UserError(
-            f"text encoder {place} cannot be loaded ({reason(error)}): set text.encoder.model to a local path"
-        ) from error
     finally:
         chatter.set_verbosity(verbosity)
-    _require_weights(place, report["missing_keys"], sentence)
+    used = [name for name in report["missing_keys"] if sentence == "pooler" or not name.startswith("pooler.")]
+    of_pooler = all(name.startswith("pooler.") for name in used)
+    require_weights("text encoder", place, used, ": set text.encoder.sentence=mean" if of_pooler else "")
     # Some tokenizers and configs state no limit, which reads as an absurdly large one.
     limit = min(tokenizer.model_max_length, getattr(network.config, "max_position_embeddings", 512))
     return _Model(tokenizer, network.eval().to(device), limit)
-
-
-def _require_weights(place: str, missing: Sequence[str], sentence: Sentence) -> None:
-    """Raise a UserError for weights that the checkpoint lacks: they would be drawn at random, unseen."""
-    used = sorted(name for name in missing if sentence == "pooler" or not name.startswith("pooler."))
-    if used:
-        hint = ": set text.encoder.sentence=mean" if all(name.startswith("pooler.") for name in used) else ""
-        raise UserError(f"text encoder {place} has no weights for {used[0]} and {len(used) - 1} more{hint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from pathlib import Path
 
@@ -105,6 +106,18 @@ def test_an_upload_that_is_refused_leaves_nothing(
         answer = client.put("/videos", params={"name": name}, content=body)  # type: ignore[arg-type]
         assert answer.status_code == status
         assert said in answer.text
+    assert not list((tmp_path / "uploads").iterdir())
+
+
+def test_an_upload_for_which_there_is_no_room_leaves_nothing(client: TestClient, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        answer = client.put("/videos", params={"name": "film.mp4"}, content=b"x" * 200)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert answer.status_code == 507
+    assert "cannot be written" in answer.text
     assert not list((tmp_path / "uploads").iterdir())
 
 

@@ -82,7 +82,7 @@ def record(**changes: Any) -> dict[str, Any]:
         (record(writer="me"), "the writer of video v is not an object"),
         ({"video": "v", "times": [0]}, "a record needs video, times and texts"),
         ([1], "a record needs video, times and texts"),
-        (record(video="first"), "video first was already given on line 1"),
+        (record(video="first"), "'first' was already given on line 1"),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path: Path, line: Any, message: str) -> None:

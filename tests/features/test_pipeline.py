@@ -27,7 +27,7 @@ from src.features.computed import Computed, ComputedStreams, pace
 from src.features.extractor import Extractor, Frames
 from src.videos.frames import Crop, Longest, View, read_views, sample_fps
 from tests.compose import compose
-from tests.narrators.videos import number_of, write_video
+from tests.narrators.videos import number_of, write_sound, write_video
 
 PROJECT = Path(__file__).parents[2]
 CROP = Crop(32, 32, "bicubic")
@@ -168,21 +168,22 @@ def test_streams_side_by_side_decode_once(folder: Path, monkeypatch: pytest.Monk
 def test_what_cannot_be_read_is_listed_and_the_others_are_done(folder: Path) -> None:
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "text.mp4").write_text("no video")
+    write_sound(folder / "sound.mp4")
     write_video(folder / "cut.mp4", [n / 30 for n in range(90)], options={"movflags": "faststart"})
     content = (folder / "cut.mp4").read_bytes()
     (folder / "cut.mp4").write_bytes(content[: len(content) // 2])
     path = folder.parent / "store.h5"
     layout = computed(folder, Numbers(), parts=str(folder.parent / "parts"))
-    with pytest.raises(UserError, match=r"3 of 7 videos have no features, such as cut: .* The others are done"):
+    with pytest.raises(UserError, match=r"4 of 8 videos have no features, such as cut: .* The others are done"):
         feature_store(path, layout, layout.files, "max", 128, "here", partly=True)
     assert sorted(Store(path)) == ["v0", "v1", "v2", "v3"]
     lines = [json.loads(line) for line in failures_file(path).read_text().splitlines()]
-    assert [line["video"] for line in lines] == ["cut", "empty", "text"]
+    assert [line["video"] for line in lines] == ["cut", "empty", "sound", "text"]
     assert "is empty (0 bytes)" in lines[1]["reason"]
-    with pytest.raises(UserError, match="3 of 7 videos have no features"):
+    with pytest.raises(UserError, match="4 of 8 videos have no features"):
         feature_store(folder.parent / "whole.h5", layout, layout.files, "max", 128, "here")
     assert not (folder.parent / "whole.h5").exists()
-    for name in ("empty", "text", "cut"):
+    for name in ("empty", "text", "cut", "sound"):
         (folder / f"{name}.mp4").unlink()
     mended = computed(folder, Numbers(), parts=str(folder.parent / "parts"))
     feature_store(path, mended, mended.files, "max", 128, "here", partly=True)
@@ -207,12 +208,13 @@ def test_odd_videos(tmp_path: Path) -> None:
     write_video(folder / "odd.mkv", steady, 65, 47)
     varying = [0.0, 0.04, 0.5, 0.52, 0.54, 1.3, 1.31, 1.96]
     write_video(folder / "varying.mkv", varying)
+    write_video(folder / "ten_bit.mp4", steady, pixels="yuv420p10le")
     write_video(folder / "one.mp4", [0.0])
     layout = computed(folder, Numbers())
     failures = layout.compute(layout.files)
     assert failures == {}
     counts = {video: len(layout(video)) for video in layout.files}
-    assert counts == dict.fromkeys(("portrait", "flat", "turned", "odd", "varying"), 4) | {"one": 2}
+    assert counts == dict.fromkeys(("portrait", "flat", "turned", "odd", "varying", "ten_bit"), 4) | {"one": 2}
 
 
 def test_shards_fill_one_folder_of_which_the_store_is_made(folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from src.errors import UserError
 from src.videos.frames import Backend, Frame, read_frames, sample
-from tests.narrators.videos import number_of, write_video
+from tests.narrators.videos import number_of, write_sound, write_video
 
 BACKENDS: list[Backend] = ["decord", "pyav"]
 _RNG = np.random.default_rng(0)
@@ -122,17 +122,6 @@ def _text(path: Path) -> None:
     path.write_text("This is no video.\n" * 100)
 
 
-def _sound(path: Path) -> None:
-    import av
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-        frame.rate = 16000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-
-
 def _cut(path: Path) -> None:
     """Its index comes first, so that it opens, and half of its frames are gone."""
     write_video(path, _steady(30, 12), options={"movflags": "faststart"})
@@ -156,7 +145,7 @@ def _cut_stream(path: Path) -> None:
     [
         (_empty, "is empty (0 bytes)"),
         (_text, "cannot be read as a video"),
-        (_sound, "cannot be read as a video"),
+        (write_sound, "cannot be read as a video"),
         (_cut, "damaged|cut off|cannot be read"),
         (_cut_before_index, "cannot be read as a video"),
         (_cut_stream, "cut off"),

@@ -58,7 +58,8 @@ def _same_after_kills(command: list[str], output: str, files: tuple[Path, Path],
     assert failures_file(broken).read_bytes() == failures_file(whole).read_bytes()
 
 
-def test_twenty_kills(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_kills_lose_nothing_that_was_done(tmp_path: Path, kills: int) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()
     for number in range(15):
@@ -66,7 +67,7 @@ def test_twenty_kills(tmp_path: Path) -> None:
     (folder / "v07.mp4").write_bytes(b"")
     whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
     command = [sys.executable, "-m", "tests.narrators.colours", str(folder)]
-    _same_after_kills(command, "", (whole, broken), kills=20)
+    _same_after_kills(command, "", (whole, broken), kills)
     assert len(list(read_narratives(broken))) == 14
 
 

@@ -43,6 +43,7 @@ def write_video(
     options: dict[str, str] | None = None,
     codec: str = "libx264",
     ticks: int = _TICKS,
+    pixels: str = "yuv420p",
 ) -> Path:
     """Write a frame at each of `seconds` (ascending).
 
@@ -50,9 +51,10 @@ def write_video(
         rotation: degrees that a player turns the picture counter-clockwise by.
         options: of the container, such as {"movflags": "faststart"}.
         ticks: a second, to which `seconds` are rounded.
+        pixels: how the codec keeps them, as FFmpeg names it.
     """
     pictures = ((second, picture(number, width, height)) for number, second in enumerate(seconds))
-    return write_pictures(path, pictures, width, height, rotation, options, codec, ticks)
+    return write_pictures(path, pictures, width, height, rotation, options, codec, ticks, pixels)
 
 
 def write_pictures(
@@ -64,11 +66,12 @@ def write_pictures(
     options: dict[str, str] | None = None,
     codec: str = "libx264",
     ticks: int = _TICKS,
+    pixels: str = "yuv420p",
 ) -> Path:
     """Write pictures (height, width, 3) uint8, each with its second; the rest as in `write_video`."""
     with av.open(str(path), "w", options=options or {}) as container:
         stream = cast(VideoStream, container.add_stream(codec, rate=30))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p" if width % 2 == 0 else "yuv444p"
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels if width % 2 == 0 else "yuv444p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, ticks)
         if codec == "libx264":
             stream.options = {"preset": "ultrafast", "bf": "2", "g": "48"}
@@ -78,5 +81,16 @@ def write_pictures(
             frame = av.VideoFrame.from_ndarray(shown, format="rgb24")
             frame.pts, frame.time_base = round(second * ticks), Fraction(1, ticks)
             container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def write_sound(path: Path) -> Path:
+    """Write a file of sound without pictures."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate = 16000
+        container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path

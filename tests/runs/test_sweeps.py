@@ -189,12 +189,15 @@ def test_a_killed_job_beside_others_is_listed_and_the_others_run(small: list[str
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_a_sweep_side_by_side_that_is_stopped_leaves_no_process_behind(
-    small: list[str], tmp_path: Path, how: signal.Signals
+    small: list[str], tmp_path: Path, how: signal.Signals, launcher: str
 ) -> None:
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra `cluster` is not installed")
+    pytest.importorskip(
+        f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher", reason="the extra `cluster` is not installed"
+    )
     process = side_by_side(
-        small, tmp_path / "s", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        small, tmp_path / "s", launcher, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     places = [tmp_path / "s" / f"seed={seed}" for seed in (0, 1)]
     while not all((place / LAST).exists() for place in places):
@@ -229,11 +232,11 @@ def test_a_launcher_whose_worker_was_killed_lists_the_jobs(small: list[str], tmp
     assert "Traceback" not in said
 
 
-def side_by_side(small: list[str], folder: Path, **output: Any) -> subprocess.Popen[Any]:
-    """Two long jobs by joblib, as their command is started."""
+def side_by_side(small: list[str], folder: Path, launcher: str = "joblib", **output: Any) -> subprocess.Popen[Any]:
+    """Two long jobs at once, as their command is started."""
     settings = ["+experiment=charades_cd_i3d", "trainer.max_epochs=10000", f"hydra.sweep.dir={folder}", "seed=0,1"]
-    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    command = [sys.executable, "-m", "src.train", "-m", *small, *settings, *launcher]
+    at_once = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    command = [sys.executable, "-m", "src.train", "-m", *small, *settings, f"hydra/launcher={launcher}", *at_once]
     return subprocess.Popen(command, cwd=PROJECT, **output)
 
 
