@@ -1,1 +1,1 @@
-"""Moment retrieval as set prediction: QD-DETR (Moon et al., CVPR 2023) and Moment-DETR (Lei et al., NeurIPS 2021)."""
+"""Moment retrieval as set prediction: Moment-DETR (Lei et al., NeurIPS 2021) and what was made of it since."""
