@@ -19,7 +19,6 @@ RELEASES: tuple[Release, ...] = (
     *span.RELEASES,
     *regression.RELEASES,
     *maps.RELEASES,
-    *span.RELEASES,
 )
 
 
