@@ -153,8 +153,8 @@ class MS2DTAN(MapPredictor):
         first = self.mix[1]
         assert isinstance(first, nn.Linear)
         gates = [module.gate for module in self.modules() if isinstance(module, GatedBlock)]
-        for module in (first, *gates):
-            nn.init.xavier_normal_(module.weight)
+        for layer in (first, *gates):
+            nn.init.xavier_normal_(layer.weight)
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
         settings = self.settings
