@@ -147,14 +147,16 @@ class MS2DTAN(MapPredictor):
 
     def _initialise(self) -> None:
         """As Primitives is released."""
+        gates: list[Tensor] = []
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
                 _kaiming(module)
+            elif isinstance(module, GatedBlock):
+                gates.append(module.gate.weight)
         first = self.mix[1]
         assert isinstance(first, nn.Linear)
-        gates = [module.gate for module in self.modules() if isinstance(module, GatedBlock)]
-        for layer in (first, *gates):
-            nn.init.xavier_normal_(layer.weight)
+        for weight in (first.weight, *gates):
+            nn.init.xavier_normal_(weight)
 
     def embedding(self, dim: int, stream: Stream) -> nn.Module:
         settings = self.settings
