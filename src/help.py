@@ -17,6 +17,8 @@ from src.places import CONF
 from src.settings import PARTS, SETTINGS, Kind
 
 _WIDTH = 118
+_MOST_LINES = 4
+"""Of a group's choices on the screen of a command."""
 _SETTING = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?: +(?P<value>[^\s#].*?))?(?: +# (?P<comment>.*))?$")
 # Groups whose files change choices of others. They come on top of a config of networks.
 _ON_TOP = ("experiment", "recipe", "sweep")
@@ -51,7 +53,10 @@ def overview(about: str, name: str | None, arguments: Sequence[str]) -> str:
             every = _choices(group.lstrip("+").partition("@")[0], folders)
             others = [choice for choice in every if choice != default]
             line = f"  {group:<{indent - 2}}{' '.join([*([default] if default else []), *others])}"
-            parts.append(textwrap.fill(line, _WIDTH, subsequent_indent=" " * indent))
+            more = f" … (all: help={group.lstrip('+')})"
+            parts.append(
+                textwrap.fill(line, _WIDTH, subsequent_indent=" " * indent, max_lines=_MOST_LINES, placeholder=more)
+            )
         parts += ["", "Settings:", *_aligned(_own(name, folders))]
         parts += [
             "",

@@ -31,6 +31,13 @@ def test_help_is_a_screen_that_explains_every_setting_of_its_own(name: str) -> N
             assert any(line.startswith(f"  {group} ") for line in lines), group
 
 
+def test_of_a_group_with_many_choices_some_are_listed_and_where_all_are() -> None:
+    said = overview("", "train", [])
+    assert "… (all: help=experiment)" in said
+    assert "qvhighlights_uvcom" not in said
+    assert "qvhighlights_uvcom" in details("experiment", "train", [])
+
+
 def test_a_command_lists_only_groups_that_it_uses() -> None:
     assert "\n  baseline " not in overview("", "train", [])
     assert "\n  baseline " in overview("", "evaluate", [])

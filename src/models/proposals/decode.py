@@ -74,7 +74,7 @@ def best_spans(
 ) -> tuple[Tensor, Tensor]:
     """As `best_segments`, where a segment s <= e is as probable as p_s · p_e, or as p_s + p_e for a `joint` sum: start,
     end (B, L) log-probabilities, −inf at padding."""
-    segments = Segments.of(start > -torch.inf)
+    segments = Segments.of((start > -torch.inf) | (end > -torch.inf))
     first, last = start[:, segments.first], end[:, segments.last]
     scores = first + last if joint == "product" else torch.logaddexp(first, last)
     # A start without an end in the video is no segment.
