@@ -60,12 +60,19 @@ SIZES = {"hidden": 16, "feed_forward": 32, "kernels": "[3]"}
 """Of a small network, where it has such sizes."""
 
 
+SMALL = {
+    **{"hidden": 16, "feed_forward": 32, "attention": 8, "samples": 32},
+    **{"inputs": 16, "words": 16, "head": 8, "channels": 8, "position": 8, "pyramid": 16},
+}
+"""Of every size that networks have by one of these names."""
+
+
 @cache
 def small(predictor: str) -> DictConfig:
-    own = compose(f"+predictor={predictor}").predictor.network
-    sizes = ["features.dim=12", "text.dim=10"]
-    sizes += [f"predictor.network.{name}={size}" for name, size in SIZES.items() if name in own]
-    return compose(f"predictor={predictor}", *sizes, "folder=.", config="train")
+    network = compose(f"+predictor={predictor}").predictor.network
+    sizes = [f"predictor.network.{name}={size}" for name, size in SMALL.items() if name in network]
+    data = ["features.dim=12", "text.dim=10", "folder=."]
+    return compose(f"predictor={predictor}", *sizes, *data, config="train")
 
 
 @cache
@@ -111,9 +118,16 @@ REFUSED = [combination for combination in EVERY if refused(combination)]
 BUILT = [combination for combination in EVERY if not refused(combination) and not idle(combination)]
 
 
+READ = {"none": "video", "narrative_only": "narratives"}
+"""What a predictor is given by a merger: of all others, both."""
+
+
 def pairs(combination: Combination) -> set[tuple[tuple[str, str], ...]]:
-    """Every two of its choices, each with its group."""
-    return set(itertools.combinations(combination._asdict().items(), 2))
+    """Every two of its choices, each with its group; beside a predictor mergers that read the same count as one."""
+    choices = combination._asdict()
+    read = choices | {"merger": READ.get(combination.merger, "both")}
+    predictor, *rest = read.items()
+    return {(predictor, each) for each in rest} | set(itertools.combinations([*choices.items()][1:], 2))
 
 
 def covering(combinations: list[Combination]) -> set[Combination]:
