@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -119,16 +119,33 @@ def build(library: Library, uploads: Uploads, token: str | None) -> FastAPI:
         status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 400)
         return JSONResponse({"detail": str(error)}, status)
 
-    @app.get("/", include_in_schema=False)
+    app.include_router(_page())
+    app.include_router(_answers(library, uploads.largest))
+    app.include_router(_videos(library, uploads))
+    return app
+
+
+def _page() -> APIRouter:
+    """The page and its parts."""
+    routes = APIRouter()
+
+    @routes.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(_PAGE / "index.html")
 
-    @app.get("/page/{name}", include_in_schema=False)
+    @routes.get("/page/{name}", include_in_schema=False)
     async def part(name: str) -> Response:
         files = {file.name: file for file in _PAGE.iterdir()}
         return FileResponse(files[name]) if name in files else Response(status_code=404)
 
-    @app.get("/status")
+    return routes
+
+
+def _answers(library: Library, largest: int) -> APIRouter:
+    """What is there, and what a sentence finds in it; `largest` is the most bytes of an upload."""
+    routes = APIRouter()
+
+    @routes.get("/status")
     def status() -> Status:
         """What can be searched, and how far narrating is."""
         progress = library.progress
@@ -140,10 +157,10 @@ def build(library: Library, uploads: Uploads, token: str | None) -> FastAPI:
             done=progress.done,
             of=progress.of,
             problems=progress.problems,
-            largest=uploads.largest,
+            largest=largest,
         )
 
-    @app.post("/search")
+    @routes.post("/search")
     def search(asked: Asked) -> Answered:
         """The moments that a sentence describes, in all videos or in one."""
         if not asked.query.strip():
@@ -162,7 +179,7 @@ def build(library: Library, uploads: Uploads, token: str | None) -> FastAPI:
         ]
         return Answered(query=asked.query, moments=moments)
 
-    @app.get("/curve")
+    @routes.get("/curve")
     def curve(
         query: Annotated[str, Query(max_length=2000)], video: Annotated[str, Query(max_length=64)]
     ) -> list[Match]:
@@ -171,7 +188,14 @@ def build(library: Library, uploads: Uploads, token: str | None) -> FastAPI:
         rows: Any = zip(found.spans.tolist(), found.texts, found.cosines.tolist(), strict=True)
         return [Match(start=start, end=end, text=text, cosine=cosine) for (start, end), text, cosine in rows]
 
-    @app.get("/videos/{key}")
+    return routes
+
+
+def _videos(library: Library, uploads: Uploads) -> APIRouter:
+    """The videos themselves, out and in."""
+    routes = APIRouter()
+
+    @routes.get("/videos/{key}")
     def video(key: str) -> FileResponse:
         """The file of a video; parts of it by Range."""
         found = library.video(key)
@@ -179,7 +203,7 @@ def build(library: Library, uploads: Uploads, token: str | None) -> FastAPI:
             raise UserError("the file of this video is not here any more")
         return FileResponse(found.file, headers={"Cache-Control": "private, max-age=3600"})
 
-    @app.put("/videos")
+    @routes.put("/videos")
     async def upload(request: Request, name: Annotated[str, Query(max_length=400)]) -> dict[str, str]:
         """Hand in a video as the body itself; it is narrated next."""
         length = request.headers.get("content-length", "")
@@ -191,7 +215,7 @@ def build(library: Library, uploads: Uploads, token: str | None) -> FastAPI:
         library.update()
         return {"id": kept}
 
-    return app
+    return routes
 
 
 def _may(request: Request, token: str | None) -> bool:
