@@ -21,6 +21,7 @@ from src.arguments import quoted
 from src.build import compose
 from src.data.narratives import read_narratives
 from src.data.records import Narratives
+from src.data.text_stores import prepared_narratives
 from src.errors import UserError
 from src.narrators.build import build_narrator
 from src.narrators.narrator import Narrator, Reading
@@ -257,9 +258,11 @@ class Collection:
         return len(told)
 
     def _entries(self, narrated: _Narrated) -> Iterator[Entry]:
-        vectors = self.encoder.sentences(_Texts(narrated))
+        store = prepared_narratives(self.places.prepared_narratives_of(self.name), self.encoder, self.narratives)
+        encoded = self.encoder.sentences(_Texts(narrated)) if store is None else iter(())
         for one in narrated:
-            rows = np.stack([_unit(vector) for vector in islice(vectors, len(one.texts))])
+            vectors = islice(encoded, len(one.texts)) if store is None else store[one.video]["features"].float().numpy()
+            rows = np.stack([_unit(vector) for vector in vectors])
             yield Entry(one.video, _digest(one), np.array(one.times), one.texts, rows)
 
     def _hit(self, found: Found, question: Question) -> Hit | None:

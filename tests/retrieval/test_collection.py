@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
 from src.commands.search import search
+from src.data.text_stores import narrative_store
 from src.errors import UserError
 from src.retrieval import Collection
 from src.retrieval.ranker import Found, best
@@ -35,6 +37,24 @@ def test_a_sentence_finds_its_moment_with_the_narrative_that_says_so(collection:
     assert [each.time for each in first.narratives] == [2.0, 3.0]
     assert all(first.probability >= other.probability >= 0 for other in others)
     assert first.probability <= 1
+
+
+def test_narratives_that_are_prepared_for_training_are_not_encoded_again(
+    place: Path, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hits = collection.search("a woman opens the door")
+    store = collection.places.prepared_narratives_of(collection.name)
+    narrative_store(store, collection.encoder, collection.narratives, ["kitchen"])
+    shutil.rmtree(collection.places.index_of(collection.name))
+    other = Collection(overrides=settings(place))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(other.encoder), "sentences", lambda *_: pytest.fail("encoded again"))
+        other.update()
+    again = other.search("a woman opens the door")
+    assert [(each.video, each.start, each.end) for each in again] == [
+        (each.video, each.start, each.end) for each in hits
+    ]
+    assert [each.probability for each in again] == pytest.approx([each.probability for each in hits], abs=1e-3)
 
 
 def test_several_sentences_are_answered_as_each_alone(collection: Collection) -> None:
