@@ -7,6 +7,7 @@ import shutil
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from src.commands.search import search
@@ -63,6 +64,14 @@ def test_several_sentences_are_answered_as_each_alone(collection: Collection) ->
     assert [hits[0].video for hits in together] == ["street", "short", "kitchen"]
     for sentence, hits in zip(sentences, together, strict=True):
         assert record(sentence, collection.search(sentence)) == record(sentence, hits)
+
+
+def test_each_sentence_has_its_own_rewordings(collection: Collection) -> None:
+    first, second = collection.questions(["a dog runs", "a cat sleeps"], [[], ["a cat is asleep", "a dog runs"]])
+    assert first.rewordings is None
+    assert second.rewordings is not None
+    assert second.rewordings.shape == (2, len(first.vector))
+    np.testing.assert_allclose(second.rewordings[1], first.vector, atol=1e-6)
 
 
 def test_one_video_alone(collection: Collection) -> None:
