@@ -23,6 +23,9 @@ CONF = _installed("conf")
 EXPERIMENTS = _installed("experiments")
 """The papers' numbers and ours, a folder for each table, figure and finding."""
 
+WEIGHTS = _installed("weights")
+"""What comes with this project trained: WEIGHTS/NAME/NAME.safetensors, beside what there is to know of it."""
+
 
 class Places:
     """The files and folders of a configuration; each is looked up when it is asked for.
