@@ -146,12 +146,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--networks", nargs="+", choices=RIVALS, default=list(RIVALS))
+    parser.add_argument("--processor-time", action="store_true", help="for one thread on a shared machine")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     for name in arguments.networks:
         rivals = {"nn.Transformer": torch_step(RIVALS[name], arguments.batch), name: detr_step(name, arguments.batch)}
-        timings = compare(rivals, arguments.runs)
+        timings = compare(rivals, arguments.runs, arguments.processor_time)
         for rival, timing in timings.items():
             print(f"{rival:15}{timing}", flush=True)
 

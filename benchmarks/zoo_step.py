@@ -123,11 +123,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--processor-time", action="store_true", help="for one thread on a shared machine")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     batch = batch_of(arguments.batch, arguments.device)
     for name in arguments.networks:
-        timings = compare(rivals(step_of(batch, *NETWORKS[name], *VIDEO_ONLY)), arguments.rounds)
+        timings = compare(
+            rivals(step_of(batch, *NETWORKS[name], *VIDEO_ONLY)), arguments.rounds, arguments.processor_time
+        )
         print(f"{name:24}{timings['ours']}", flush=True)
     # A process that is forked off has none of the threads.
     torch.set_num_threads(1)
