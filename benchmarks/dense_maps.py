@@ -10,12 +10,13 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.models.proposals import dcm
+from src.models.proposals.convolution import CellConvolution
 from src.models.proposals.dcm import DCM, DCMOutput, Intervention
 from src.models.proposals.maps import unit
-from src.models.proposals.ms_2d_tan import GatedMap
+from src.models.proposals.ms_2d_tan import GatedBlock, GatedMap
 from src.models.proposals.segments import Segments, canvas, runs
 from src.models.proposals.tan_2d import MarkedMap
 
@@ -60,6 +61,13 @@ def by_length(scales: Sequence[int], scale: int) -> Grid:
     return Grid(row[inside], column[inside], starts, lengths)
 
 
+def convolved(module: nn.Module, x: Tensor, padding: int | None = None) -> Tensor:
+    """torch's convolution by a module's weights, between zeros: `padding` of them, or as many as keep the size."""
+    assert isinstance(module, CellConvolution)
+    reach = module.kernel_size[0] // 2
+    return F.conv2d(x, module.weight, module.bias, padding=reach if padding is None else padding)
+
+
 def marked(module: MarkedMap, x: Tensor, sentence: Tensor, mask: Tensor) -> Tensor:
     """`MarkedMap.forward`: the grid grows by what all layers reach, and shrinks to its own size."""
     grid = by_ends(module.scales)
@@ -71,7 +79,7 @@ def marked(module: MarkedMap, x: Tensor, sentence: Tensor, mask: Tensor) -> Tens
     for convolution in module.convolutions:
         under = F.conv2d((under > 0).float(), ones, padding=padding)
         share = torch.where(under > 0, 1 / under, 0.0)
-        x = share * F.conv2d(x, convolution.weight, convolution.bias, padding=padding).relu()
+        x = share * convolved(convolution, x, padding).relu()
         padding = 0
     return grid.gathered(module.score(x.flatten(2).mT)).squeeze(2)
 
@@ -82,7 +90,8 @@ def gated(module: GatedMap, x: Tensor, sentence: Tensor, mask: Tensor) -> Tensor
     valid = grid.mask(mask)
     x = grid.image(module.fusion(grid.spread(x), sentence, valid))
     for block in module.blocks:
-        gate, values = (F.conv2d(x, each.weight, each.bias, padding="same") for each in (block.gate, block.values))
+        assert isinstance(block, GatedBlock)
+        gate, values = convolved(block.gate, x), convolved(block.values, x)
         x = gate.sigmoid() * values.relu() * grid.image(valid[..., None])
     return grid.gathered(module.score(x.flatten(2).mT)).squeeze(2)
 
@@ -109,7 +118,7 @@ def disentangled(module: DCM, features: Tensor, sentence: Tensor, segments: Segm
     fused = unit(module.asked(sentence)[:, None] * told) * valid[..., None]
     x = grid.image(fused)
     for convolution in module.convolutions:
-        x = F.conv2d(x, convolution.weight, convolution.bias, padding="same").relu() * grid.image(valid[..., None])
+        x = convolved(convolution, x).relu() * grid.image(valid[..., None])
     every = module.weight(x.flatten(2).mT + module.residual(fused).relu())
     both = ((grid.gathered(content), grid.gathered(location)),)
     logits = grid.gathered(every).squeeze(2)
