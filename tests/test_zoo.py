@@ -82,7 +82,9 @@ def test_each_recipe_trains_restarts_exactly_and_writes_its_predictions(
 @pytest.mark.slow
 def test_a_stage_begins_with_the_weights_of_the_one_before(small: list[str], tmp_path: Path) -> None:
     make_stores(compose(*words(small, "drn"), config="prepare"))
-    before = trained(words(small, "drn"), tmp_path / "first")
+    # Long enough that windows come near moments: the second stage learns of no others.
+    longer = ["trainer.max_epochs=20", "optimizer.lr=0.01"]
+    before = trained(words(small, "drn", *longer), tmp_path / "first")
     for stage in ("second", "third"):
         folder = trained(words(small, f"drn_{stage}", f"start_from={before}"), tmp_path / stage)
         one = torch.load(before / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
