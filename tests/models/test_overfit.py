@@ -22,7 +22,7 @@ SIZES = {
     "vslnet": ("hidden=64",),
     "vslnet_transformer": ("hidden=64",),
     "qave": ("hidden=64", "inputs=64", "words=32", "head=32"),
-    "lgi": ("hidden=128", "attention=32", "kernel=5"),
+    "lgi": ("hidden=256", "attention=32", "kernel=5"),
     "lgi_anet": ("hidden=64", "attention=32", "kernel=5"),
     "drn": ("hidden=128", "words=32", "channels=64", "position=16", "pyramid=128"),
     "tan_2d": (*MAP, "samples=16", "layers=2", "kernel=3"),
@@ -44,9 +44,14 @@ SIZES = {
 """Settings of a network large enough, and small enough to be quick."""
 
 RATES = {
-    "drn": 3e-4,  # its heads' statistics, kept for each level of a step and used for all, have to settle
+    "lgi": 2e-4,  # its location goes through a ReLU: a large step may leave it at 0, where it learns nothing
+    "drn": 3e-4,  # its heads are normalised level by level in a step and for all levels at once after: that has to settle
+    "tan_2d": 2e-3,
+    "tan_2d_pool": 2e-3,
+    "ms_2d_tan": 2e-3,
+    "dcm": 2e-3,
 }
-"""Of learning, but for 1e-3."""
+"""Of learning, where it is not 1e-3."""
 
 
 @pytest.fixture(scope="module")
