@@ -45,7 +45,7 @@ SIZES = {
 
 RATES = {
     "lgi": 2e-4,  # its location goes through a ReLU: a large step may leave it at 0, where it learns nothing
-    "drn": 3e-4,  # its heads are normalised level by level in a step and for all levels at once after: that has to settle
+    "drn": 3e-4,  # its heads are normalised level by level in a step and for all levels at once after: they settle
     "tan_2d": 2e-3,
     "tan_2d_pool": 2e-3,
     "ms_2d_tan": 2e-3,
