@@ -18,7 +18,6 @@ from tests.models.samples import sample
 DETR = ("hidden=64", "feed_forward=128")
 MAP = ("hidden=32", "scales=[16]")
 SIZES = {
-    "emb": ("hidden=64",),
     "vslnet": ("hidden=64",),
     "vslnet_transformer": ("hidden=64",),
     "qave": ("hidden=64", "inputs=64", "words=32", "head=32"),
