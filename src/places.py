@@ -11,8 +11,17 @@ from typing import Any
 
 _HERE = Path(__file__).parent
 
-CONF = next(place for place in (_HERE / "conf", _HERE.parent / "conf") if place.is_dir())
-"""This installation's config files: of a wheel within the package, of a checkout beside it."""
+
+def _installed(name: str) -> Path:
+    """A folder of this installation: of a wheel within the package, of a checkout beside it."""
+    return within if (within := _HERE / name).is_dir() else _HERE.parent / name
+
+
+CONF = _installed("conf")
+"""This installation's config files."""
+
+EXPERIMENTS = _installed("experiments")
+"""The papers' numbers and ours, a folder for each table, figure and finding."""
 
 
 class Places:

@@ -14,7 +14,8 @@ from tests.compose import compose
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), *(PROJECT / "experiments").rglob("*.md")]
 COMMAND = re.compile(
-    r"python -m src\.(train|prepare|evaluate|narrate|features|reword|search|app|report|wandb_view) ((?:\\\n|[^`\n])*)"
+    r"python -m src\.(train|prepare|evaluate|narrate|features|reword|search|app|report|models|wandb_view) "
+    r"((?:\\\n|[^`\n])*)"
 )
 
 

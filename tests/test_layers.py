@@ -41,10 +41,11 @@ MAY_IMPORT: dict[str, str] = {
     "baselines",
     "app": "errors files videos retrieval",
     "reporting": "errors places tables progress files videos data runs",
+    "zoo": "errors places tables files",
     "playroom": "errors progress videos data narrators",
     "command": "errors ending places files arguments settings help runs",
     "commands": "errors places tables progress files growing videos data features metrics models language narrators "
-    "rewording runs build training baselines retrieval app reporting playroom",
+    "rewording runs build training baselines retrieval app reporting zoo playroom",
 }
 
 

@@ -41,7 +41,9 @@ COMMANDS = {
         )
         for file in sorted((CONF / "model").glob("*.yaml"))
     },
-    **{command: (command,) for command in ("narrate", "reword", "search", "report", "playroom", "wandb_view")},
+    **{
+        command: (command,) for command in ("narrate", "reword", "search", "report", "playroom", "models", "wandb_view")
+    },
 }
 
 
@@ -103,6 +105,7 @@ SLIPS = {
     ],
     "report": ["runs=5", "runs=folder", "examples=-1", "examples=x", "columns=mIoU", "labels=[3]", "title=[a]"],
     "playroom": ["size.train=0", "size.val=x", "seed=-1", "workers=-1"],
+    "models": ["about=3", "output=5"],
     "wandb_view": ["by=merger", "project=3"],
 }
 CASES = [(command, slip) for command, slips in SLIPS.items() for slip in slips]

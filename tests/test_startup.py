@@ -12,7 +12,7 @@ HEAVY = {"torch", "lightning", "transformers", "h5py", "matplotlib", "wandb", "s
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "prepare", "evaluate", "narrate", "reword", "report", "search", "app", "wandb_view"]
+    "command", ["train", "prepare", "evaluate", "narrate", "reword", "report", "search", "app", "models", "wandb_view"]
 )
 def test_a_command_imports_nothing_heavy_before_it_runs(command: str) -> None:
     done = subprocess.run(

@@ -147,6 +147,8 @@ SETTINGS: dict[str, Kind] = {
     "labels": SOME_TEXT,
     "paper": or_null(PLACE),
     "examples": WHOLE,
+    # Of models.
+    "about": or_null(NAME),
     # Of wandb_view.
     "entity": or_null(NAME),
     "project": NAME,
