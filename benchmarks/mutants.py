@@ -22,6 +22,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import chdir
+from functools import cache
 from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
@@ -63,16 +64,28 @@ GROUPS = {
         "src/data": "tests/data/test_datamodule.py tests/data/test_loader.py",
     },
     "models": {
+        **{
+            f"src/models/detr/{name}.py": f"tests/models/detr/test_{name}.py tests/models/detr/test_predictors.py"
+            for name in ("bm_detr", "cg_detr", "eatr", "mesm", "task_weave", "tr_detr", "uvcom")
+        },
+        "src/models/detr/published.py": "tests/models/detr/test_published.py tests/models/detr/test_parity.py",
         "src/models/detr": "tests/models/detr/test_values.py tests/models/detr/test_parts.py"
         " tests/models/detr/test_parity.py tests/models/detr/test_predictors.py",
-        "src/models/dropout.py": "tests/models/test_dropout.py",
-        "src/models/proposals": "tests/models/proposals tests/models/test_values.py",
+        **{
+            f"src/models/{name}.py": f"tests/models/test_{name}.py"
+            for name in ("dropout", "negatives", "primitives", "schedules", "shuffling")
+        },
+        "src/models/points": "tests/models/points",
+        "src/models/proposals": "tests/models/test_values.py tests/models/proposals",
+        "src/models/regression": "tests/models/regression",
+        "src/models/span": "tests/models/test_values.py tests/models/test_span_parity.py tests/models/span"
+        " tests/models/test_tea.py",
         "src/models/tea.py": "tests/models/test_tea.py tests/test_training.py",
         "src/models": "tests/models/test_values.py tests/models/test_tea.py tests/models/test_span_parity.py"
         " tests/models/detr/test_parts.py tests/models/detr/test_parity.py",
     },
     "runs": {
-        "src/runs/callbacks.py": "tests/runs/test_continuing.py tests/test_training.py tests/test_restart.py",
+        "src/runs/averaging.py": "tests/runs/test_averaging.py",
         "src/runs/checkpoints.py": "tests/runs/test_checkpoints.py tests/runs/test_folder.py",
         "src/runs/configuration.py": "tests/runs/test_folder.py tests/runs/test_moving.py",
         "src/runs/epochs.py": "tests/runs/test_epochs.py",
@@ -85,6 +98,7 @@ GROUPS = {
         "src/runs/sweeps.py": "tests/runs/test_sweeps.py tests/test_sweep.py",
         "src/runs/trust.py": "tests/runs/test_trust.py tests/runs/test_attacks.py",
         "src/runs/wandb.py": "tests/test_wandb.py",
+        "src/runs/callbacks.py": "tests/runs/test_continuing.py tests/test_training.py tests/test_restart.py",
     },
     "reporting": {
         "src/reporting/bootstrap.py": "tests/reporting/test_bootstrap.py",
@@ -154,11 +168,9 @@ def run(name: str, place: Path, sample: int) -> Path:
             if checks != checks_before and result.test_outcome == TestOutcome.SURVIVED
         ]
         pending = [(item, item.mutations[0]) for item in (*unseen, *database.pending_work_items)]
-        needed = {tests[str(fault.module_path)] for _, fault in pending}
-        limits = {given: 60 + 10 * seconds_of_sound(given) for given in needed}
         for number, (item, fault) in enumerate(pending, start=1):
             given = tests[str(fault.module_path)]
-            database.set_result(item.job_id, tried(fault, given, limits[given]))
+            database.set_result(item.job_id, tried(fault, given, 60 + 10 * seconds_of_sound(given)))
             if number % 20 == 0 or number == len(pending):
                 print(f"{name}: {number} of {len(pending)}", flush=True)
         stamp.write_text(f"{code} {checks}")
@@ -226,6 +238,7 @@ def tried(fault: MutationSpec, tests: Sequence[str], limit: float) -> WorkResult
         return WorkResult(worker_outcome=WorkerOutcome.NORMAL, test_outcome=outcome, diff=line)
 
 
+@cache
 def seconds_of_sound(tests: Sequence[str]) -> float:
     """How long the tests take on code without a fault, on which they must pass."""
     started = monotonic()
