@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import hydra
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -19,3 +22,31 @@ def compose(*overrides: str, config: str | None = None) -> DictConfig:
 def data_config(name: str, root: Path, *overrides: str) -> DictConfig:
     """conf/data/NAME with its annotations under `root`."""
     return compose("+paths=default", f"paths.data='{root}'", f"+data={name}", *overrides).data
+
+
+def jobs(words: list[str]) -> list[list[str]]:
+    """Overrides of jobs of a multirun with these words, its `+sweep=NAME` included: few, but every value of a key.
+
+    What is drawn from an interval is taken at the ends of it.
+    """
+    parser = OverridesParser.create()
+    given, standing = parser.parse_overrides(words), []
+    for override in given:
+        if override.key_or_group == "sweep":
+            file = CONF / "sweep" / f"{override.value()}.yaml"
+            params = yaml.safe_load(file.read_text())["hydra"]["sweeper"]["params"]
+            standing = parser.parse_overrides([f"{key}={values}" for key, values in params.items()])
+    varied = {override.get_key_element(): _values(override) for override in (*standing, *given)}
+    count = max(map(len, varied.values()))
+    return [[values[job % len(values)] for values in varied.values()] for job in range(count)]
+
+
+def _values(override: Override) -> list[str]:
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        values = [value.start, value.end]
+    elif override.is_sweep_override():
+        values = list(override.sweep_string_iterator())
+    else:
+        return [str(override.input_line)]
+    return [f"{override.get_key_element()}={value}" for value in values]

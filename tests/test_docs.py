@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from src.help import details
-from tests.compose import compose
+from tests.compose import compose, jobs
 
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), *(PROJECT / "experiments").rglob("*.md")]
@@ -34,11 +34,9 @@ def test_a_documented_command_composes(name: str, arguments: str, monkeypatch: p
     if words and words[0].startswith("help="):
         assert details(words[0].removeprefix("help="), name, [])
         return
-    swept = "-m" in shlex.split(arguments)
-    # Of a sweep the first job is composed.
-    overrides = [re.sub(r"=([^,\[\]]+),.*", r"=\1", word) if swept else word for word in words]
-    overrides = [override for override in overrides if not override.startswith("hydra")]
-    assert compose(*overrides, config=name)
+    overrides = [word for word in words if not word.startswith("hydra")]
+    for job in jobs(overrides) if "-m" in shlex.split(arguments) else [overrides]:
+        assert compose(*job, config=name)
     for word in words:
         if word.startswith("paper=experiments"):
             assert (PROJECT / word.removeprefix("paper=")).is_file()

@@ -21,7 +21,7 @@ _NOTHING = "Nothing happens."
 
 
 class IdealNarrator:
-    """Tells at every second what is being done, by whom and with what, in the words of the queries.
+    """Tells at fixed times what is being done, by whom and with what, in the words of the queries.
 
     It never errs, misses or embellishes: what a model gains from it is the most that any narrator could bring.
 
