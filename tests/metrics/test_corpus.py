@@ -37,5 +37,10 @@ def test_the_same_seconds_of_another_video_are_wrong() -> None:
     assert float(metric.compute()["R1@0.5"]) == pytest.approx(100 / 3)
 
 
+def test_an_answer_without_a_query_is_an_error() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        CorpusRecall([1], [0.5]).update([[], []], asked("a", (0, 10)))
+
+
 def test_without_a_query_there_is_no_value() -> None:
     assert CorpusRecall([1], [0.5]).compute() == {}
