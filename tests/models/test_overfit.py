@@ -37,7 +37,7 @@ SIZES = {
     "task_weave": DETR,
     "mesm": DETR,
     "eatr": DETR,
-    "uvcom": (*DETR, "width=64"),
+    "uvcom": (*DETR, "width=64", "queries=10", "clip_centres=8"),
     "bm_detr": DETR,
 }
 """Settings of a network large enough, and small enough to be quick."""
