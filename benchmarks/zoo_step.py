@@ -4,13 +4,16 @@
 
 Batch 16, 1024 numbers a snippet, 14 words of 300: forward, losses, backward, clipping and Adam. Plain is what stands in
 a textbook: attention with its scores written out, packed LSTMs, statistics of valid places by their sums, dropout as
-torch draws it. The golden tests hold ours to the published numbers.
+torch draws it; proposal maps are grids of all cells, convolved by torch. The golden tests hold ours to the published
+numbers. Of the networks of maps what a step needs is told too, over maps of two sizes.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
+import gc
 import math
 from collections.abc import Iterator
 from unittest import mock
@@ -20,12 +23,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from benchmarks.paired import compare
+from benchmarks.dense_maps import dense
+from benchmarks.paired import Step, compare
 from benchmarks.span_step import batch_of, plain_dropout, step_of, without
 from src.models import attention, dropout
 from src.models.normalisation import MaskedBatchNorm
+from src.models.proposals.segments import canvas, runs
 from src.models.recurrent import BidirectionalLSTM
 from src.models.regression import lgi
+from tests.memory import peak_memory
 
 NETWORKS = {
     "vslnet": ("predictor=vslnet",),
@@ -33,8 +39,18 @@ NETWORKS = {
     "lgi": ("predictor=lgi",),
     "drn": ("predictor=drn",),
     "qave": ("predictor=qave",),
+    "tan_2d": ("predictor=tan_2d",),
+    "tan_2d_pool": ("predictor=tan_2d_pool",),
+    "ms_2d_tan": ("predictor=ms_2d_tan",),
+    "dcm": ("predictor=dcm",),
 }
 """The settings of each."""
+
+VIDEO_ONLY = ("merger=none", "paragraph=none")
+
+MAPS = ("tan_2d", "tan_2d_pool", "ms_2d_tan", "dcm")
+SCALES = ((16, 8), (16, 8, 8))
+"""Maps of 32 and of 64 frames: of every network, and for plain ones not too large."""
 
 
 def plain_attend(
@@ -81,8 +97,23 @@ def plainly() -> Iterator[None]:
         mock.patch.object(lgi, "attend", plain_attend),
         mock.patch.object(BidirectionalLSTM, "forward", plain_lstm),
         mock.patch.object(MaskedBatchNorm, "forward", plain_norm),
+        dense(),
     ):
         yield
+
+
+def rivals(ours: Step) -> dict[str, Step]:
+    """The first is what the others are relative to: below 1, ours is faster than plain."""
+    return {"plain": without(plainly, ours), "ours": ours}
+
+
+def memory(step: Step) -> int:
+    """The bytes that a step, not the first, needs for a while."""
+    step()
+    gc.collect()
+    # What the process holds but does not use would hide what the step takes.
+    ctypes.CDLL(None).malloc_trim(0)
+    return peak_memory(step)
 
 
 def main() -> None:
@@ -92,14 +123,25 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--processor-time", action="store_true", help="for one thread on a shared machine")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     batch = batch_of(arguments.batch, arguments.device)
     for name in arguments.networks:
-        ours = step_of(batch, *NETWORKS[name], "merger=none", "paragraph=none")
-        # The first is what the others are relative to: below 1, ours is faster than plain.
-        timings = compare({"plain": without(plainly, ours), "ours": ours}, arguments.rounds)
+        timings = compare(
+            rivals(step_of(batch, *NETWORKS[name], *VIDEO_ONLY)), arguments.rounds, arguments.processor_time
+        )
         print(f"{name:24}{timings['ours']}", flush=True)
+    # A process that is forked off has none of the threads.
+    torch.set_num_threads(1)
+    batch = batch_of(1, "cpu")
+    for name in (name for name in arguments.networks if name in MAPS):
+        for scales in SCALES:
+            sizes = ("predictor.network.hidden=64", f"predictor.network.scales={list(scales)}")
+            ours = step_of(batch, *NETWORKS[name], *VIDEO_ONLY, *sizes)
+            needed = {rival: memory(step) / 2**20 for rival, step in rivals(ours).items()}
+            told = ", ".join(f"{rival} {size:.0f} MiB" for rival, size in needed.items())
+            print(f"{name:24}{len(runs(scales))} of {canvas(scales)}² cells: {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -189,8 +189,10 @@ def centres(begin: Tensor, x: Tensor, mask: Tensor, rounds: int) -> Tensor:
     """Soft k-means of x (B, N, d), of which mask (B, N) is valid, from K centres (K, d): (B, K, d)."""
     found, directions = begin.expand(len(x), -1, -1), unit(x)
     for _ in range(rounds):
-        distance = (unit(found)[:, :, None] - directions[:, None]).pow(2).sum(dim=-1)
-        share = (-distance / (2 * SPREAD**2)).softmax(dim=1).masked_fill(~mask[:, None], 0.0)
+        centre = unit(found)
+        # Less half the squared distance, but for what all centres share; without the differences (B, K, N, d).
+        nearness = centre @ directions.mT - centre.pow(2).sum(dim=-1, keepdim=True) / 2
+        share = (nearness / SPREAD**2).softmax(dim=1).masked_fill(~mask[:, None], 0.0)
         found = share @ x / (share.sum(dim=-1, keepdim=True) + 1e-9)
     return found
 

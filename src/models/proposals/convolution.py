@@ -63,32 +63,40 @@ class CellConvolution(nn.Conv2d):
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, neighbours: Neighbours) -> Tensor:
     """As `CellConvolution`, with weight (d', d, k, k) and bias (d')."""
-    x, places = cast(x).transpose(0, 1).contiguous(), cast(weight).permute(2, 3, 0, 1).flatten(0, 1)
-    out: Tensor = _Convolution.apply(x, places, neighbours)
+    out: Tensor = _Convolution.apply(cast(x).transpose(0, 1).contiguous(), cast(weight), neighbours)
     out = out.transpose(0, 1)
     return out if bias is None else out + bias.to(out.dtype)
 
 
 class _Convolution(torch.autograd.Function):
-    """What is gathered for one place of the kernel is gathered again on the way back, instead of kept for all k²."""
+    """What is gathered for one place of the kernel is gathered again on the way back, instead of kept for all k².
+
+    So are the matrices of the places, whose numbers lie k² apart in the weight: every product would copy its own.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, neighbours: Neighbours) -> Tensor:
-        """x (P, B, d) and weight (k², d', d) to (P', B, d')."""
+        """x (P, B, d) and weight (d', d, k, k) to (P', B, d')."""
         ctx.save_for_backward(x, weight)
         ctx.neighbours = neighbours
-        out = x.new_zeros(neighbours.size, x.shape[1], weight.shape[1])
-        for part, (source, target) in zip(weight, neighbours.pairs(), strict=True):
-            out.index_add_(0, target, x[source] @ part.T)
+        out = x.new_zeros(neighbours.size, x.shape[1], len(weight))
+        for matrix, (source, target) in zip(_by_place(weight), neighbours.pairs(), strict=True):
+            out.index_add_(0, target, x[source] @ matrix.T)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight = ctx.saved_tensors
-        of_x, of_weight = torch.zeros_like(x), torch.empty_like(weight)
-        for number, (source, target) in enumerate(ctx.neighbours.pairs()):
+        matrices = _by_place(weight)
+        of_x, of_matrices = torch.zeros_like(x), torch.empty_like(matrices)
+        for matrix, of_matrix, (source, target) in zip(matrices, of_matrices, ctx.neighbours.pairs(), strict=True):
             back = gradient[target]
-            of_x.index_add_(0, source, back @ weight[number])
-            of_weight[number] = back.flatten(0, 1).T @ x[source].flatten(0, 1)
-        return of_x, of_weight, None
+            of_x.index_add_(0, source, back @ matrix)
+            torch.mm(back.flatten(0, 1).T, x[source].flatten(0, 1), out=of_matrix)
+        return of_x, of_matrices.flatten(1).T.contiguous().view_as(weight), None
+
+
+def _by_place(weight: Tensor) -> Tensor:
+    """weight (d', d, k, k) as a matrix for each place of the kernel, (k², d', d)."""
+    return weight.flatten(2).flatten(0, 1).T.contiguous().unflatten(1, weight.shape[:2])

@@ -7,6 +7,7 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from src.data.batch import GroundTruth, Inputs
 from src.models.attention import attend
@@ -23,6 +24,10 @@ KERNEL = 5
 
 LAYERS = 3
 """Convolutions over the map."""
+
+TOGETHER = 256
+"""Segments that are compared with all others at a time. What that takes is made again on the way back instead of kept:
+memory grows with the segments, not with their pairs."""
 
 
 @dataclass
@@ -55,8 +60,11 @@ class Intervention(nn.Module):
         """content and location (B, P, d), sentence (B, d), to (B, P, d)."""
         asking = self.of_query(sentence.relu())[:, None] + self.of_content(content.relu())
         value = self.value(location).relu()
-        dropout = self.dropout if self.training else 0.0
-        return attend(self.query(asking), self.key(location), value, None, self.heads, dropout) + self.own * value
+        more = (self.key(location), value, None, self.heads, self.dropout if self.training else 0.0)
+        attended = [
+            checkpoint(attend, some, *more, use_reentrant=False) for some in self.query(asking).split(TOGETHER, dim=1)
+        ]
+        return torch.cat(attended, dim=1) + self.own * value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,21 +178,33 @@ def distance_correlation(one: Tensor, other: Tensor) -> Tensor:
 
     The mean product of two centred matrices of distances, without the centred matrices.
     """
-    first, second = distances(one), distances(other)
-    both, own, others = (_covariance(*pair) for pair in ((first, second), (first, first), (second, second)))
+    parts = zip(one.split(TOGETHER), other.split(TOGETHER), strict=True)
+    compared = [checkpoint(_compare, *some, one, other, use_reentrant=False) for some in parts]
+    rows, products = zip(*compared, strict=True)
+    first, second = torch.cat(rows, dim=1)
+    pairs = ((first, second), (first, first), (second, second))
+    both, own, others = map(_covariance, torch.stack(products).sum(dim=0) / len(one) ** 2, *zip(*pairs, strict=True))
     return (both.sqrt() / (own.sqrt() * others.sqrt() + 1e-9).sqrt()).float()
 
 
-def distances(x: Tensor) -> Tensor:
-    """The distance of each two of x (n, d), (n, n)."""
-    x = x.float()
-    square = x.square().sum(dim=1)
-    return ((square[:, None] + square - 2 * x @ x.T).clamp(min=0) + 1e-9).sqrt()
+def _compare(one: Tensor, other: Tensor, ones: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Some rows (r, n) of the distances of either description: their means (2, r), and of the products of both, of the
+    first with itself and of the second with itself the sums (3,)."""
+    first, second = distances(one, ones), distances(other, others)
+    rows = torch.stack([each.mean(dim=1, dtype=torch.float64) for each in (first, second)])
+    pairs = ((first, second), (first, first), (second, second))
+    return rows, torch.stack([(left * right).sum(dtype=torch.float64) for left, right in pairs])
 
 
-def _covariance(one: Tensor, other: Tensor) -> Tensor:
-    rows = [each.mean(dim=1, dtype=torch.float64) for each in (one, other)]
-    product = (one * other).mean(dtype=torch.float64)
-    found = product - 2 * (rows[0] * rows[1]).mean() + rows[0].mean() * rows[1].mean()
+def distances(x: Tensor, y: Tensor) -> Tensor:
+    """The distance of each of x (m, d) from each of y (n, d), (m, n)."""
+    x, y = x.float(), y.float()
+    squares = [each.square().sum(dim=1) for each in (x, y)]
+    return ((squares[0][:, None] + squares[1] - 2 * x @ y.T).clamp(min=0) + 1e-9).sqrt()
+
+
+def _covariance(product: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Of a mean product and the means of the rows (n,)."""
+    found = product - 2 * (one * other).mean() + one.mean() * other.mean()
     # Where all is the same, the root of what rounding leaves would have no gradient.
     return found.clamp(min=1e-12)

@@ -14,7 +14,7 @@ SMALL = ["features.dim=12", "text.dim=10", "predictor.network.hidden=16", "merge
 
 
 def kept(predictor: str, batch: Batch, *settings: str) -> tuple[int, int]:
-    """Numbers kept for the backward pass of the scores of a batch, and the cells of its maps."""
+    """Numbers kept for the backward pass of the losses of a batch, and the cells of its maps."""
     network = Parts(compose(f"predictor={predictor}", *SMALL, *settings, config="train")).network
     seen: dict[int, int] = {}
 
@@ -25,6 +25,7 @@ def kept(predictor: str, batch: Batch, *settings: str) -> tuple[int, int]:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         output = network(batch.inputs)
+        network.predictor.losses(output, batch.inputs, batch.truth, 0.0)
     return sum(seen.values()), len(output.cells)
 
 
@@ -33,6 +34,8 @@ def kept(predictor: str, batch: Batch, *settings: str) -> tuple[int, int]:
     [
         ("ms_2d_tan", ["predictor.network.kernels=[5]"]),
         ("tan_2d_pool", ["predictor.network.layers=1", "predictor.network.samples=128"]),
+        ("tan_2d", ["predictor.network.layers=1", "predictor.network.samples=128"]),
+        ("dcm", ["predictor.network.samples=128"]),
     ],
 )
 def test_memory_grows_with_the_cells(predictor: str, settings: list[str]) -> None:
