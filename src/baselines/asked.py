@@ -203,7 +203,8 @@ class VideoAsked(Asked):
 def paragraph(told: Narratives, most: int) -> str:
     """A line for each of at most `most` narratives, with its time in seconds."""
     count = len(told.texts)
-    chosen = range(count) if count <= most else sorted({round(n * (count - 1) / max(most - 1, 1)) for n in range(most)})
+    shown = min(most, count)
+    chosen = (round(n * (count - 1) / max(shown - 1, 1)) for n in range(shown))
     return "\n".join(f"{told.times[n]:.1f} s: {told.texts[n]}" for n in chosen)
 
 

@@ -373,7 +373,7 @@ def _require_columns(columns: Mapping[str, _Column], needed: Sequence[str]) -> N
     if missing := {FEATURES, *needed} - columns.keys():
         raise ValueError(f"it has no {', '.join(sorted(missing))}")
     _, dtype, shape = columns[FEATURES]
-    if dtype != np.float16 or len(shape) != 2 or shape[1] == 0:
+    if dtype != np.float16 or len(shape) != 2:
         raise ValueError(f"its features are {dtype} {shape}, not float16 (n, dim)")
 
 

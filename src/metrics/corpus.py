@@ -35,7 +35,6 @@ class CorpusRecall(Metric):
     """
 
     full_state_update = False
-    higher_is_better = True
     found: Tensor
     queries: Tensor
 

@@ -21,7 +21,6 @@ class MomentMetric(Metric, ABC):
     """
 
     full_state_update = False
-    higher_is_better = True
     of_parts: ClassVar[bool] = True
 
     @abstractmethod

@@ -61,6 +61,14 @@ def test_the_paragraph_and_the_query_are_asked_about(tmp_path: Path) -> None:
 def test_a_long_paragraph_is_told_evenly() -> None:
     assert paragraph(TOLD, 2) == "0.0 s: a\n6.0 s: d"
     assert paragraph(TOLD, 1) == "0.0 s: a"
+    # The second of three is told at 1.5 of 0 to 3.
+    assert paragraph(TOLD, 3) == "0.0 s: a\n4.0 s: c\n6.0 s: d"
+
+
+def test_a_short_paragraph_is_told_whole() -> None:
+    assert paragraph(TOLD, 4) == paragraph(TOLD, 9) == "0.0 s: a\n2.0 s: b {query}\n4.0 s: c\n6.0 s: d"
+    assert paragraph(Narratives("v", (3.0,), ("a",)), 2) == "3.0 s: a"
+    assert paragraph(Narratives("v", (), ()), 2) == ""
 
 
 def test_an_answer_that_is_no_window_is_kept_and_counts_as_missed(

@@ -111,6 +111,7 @@ def test_runs_are_found_by_hand() -> None:
     assert best_runs([-3.0, -1.0, -2.0], top=3) == [(1, 1, -1.0)]
     assert best_runs([1.0, -2.0, 1.0], top=3) == [(0, 0, 1.0), (2, 2, 1.0)]
     assert best_runs([2.0, -1.0, 2.0], top=3) == [(0, 2, 3.0)]
+    assert best_runs([-1.0, 3.0, -4.0, 2.0], top=3) == [(1, 1, 3.0), (3, 3, 2.0)]
     # Of equal runs the first; after a sum of nothing a run begins anew.
     assert best_runs([1.0, -1.0, 1.0], top=1) == [(0, 0, 1.0)]
     assert best_runs([1.0, -1.0, 2.0], top=1) == [(2, 2, 2.0)]

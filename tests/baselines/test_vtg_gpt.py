@@ -34,6 +34,7 @@ def test_fewer_snippets_than_must_reach_it_are_all_above() -> None:
 def test_what_matches_alike_everywhere_is_the_whole_video() -> None:
     (answer,) = VtgGpt(8, 6, 0.95).predict([question([0.3] * 10)], top=5)
     assert answer.windows == ((0.0, 20.0, 0.0),)
+    assert propose(np.zeros(10), least=8, gap=6) == [Proposal(0, 9, 0.0)]
 
 
 def test_the_same_proposal_of_a_rewording_is_left_out() -> None:

@@ -11,6 +11,7 @@ import torch
 from src.data.datamodule import MomentDataModule, MomentDataset, Snippets, Stores
 from src.data.records import Moment
 from src.data.store import Store, write_store
+from src.errors import UserError
 
 TWICE = Moment("twice", "a", "a person waves", ((0.0, 2.0), (6.0, 8.0)), 8.0)
 ONCE = Moment("once", "b", "a door opens", ((2.0, 4.0),), 4.0)
@@ -46,20 +47,15 @@ def stores(tmp_path: Path) -> Stores:
     )
 
 
+def module(stores: Stores, **settings: object) -> MomentDataModule:
+    """Of three samples to train on, one a batch, and two queries in validation and test."""
+    given = {"train": [TWICE, ONCE], "val": [TWICE, ONCE], "tests": {"ood": [ONCE, TWICE]}, "every_window": True}
+    how = {"batch_size": 1, "eval_batch_size": 8, "workers": 0, "bucket": False, "seed": 0}
+    return MomentDataModule(stores=stores, snippets=SNIPPETS, **{**given, **how, **settings})  # type: ignore[arg-type]
+
+
 def test_a_query_is_learned_once_a_window_and_scored_once(stores: Stores) -> None:
-    data = MomentDataModule(
-        train=[TWICE, ONCE],
-        val=[TWICE, ONCE],
-        tests={"test": [ONCE, TWICE]},
-        stores=stores,
-        snippets=SNIPPETS,
-        every_window=True,
-        batch_size=8,
-        eval_batch_size=8,
-        workers=0,
-        bucket=False,
-        seed=0,
-    )
+    data = module(stores, batch_size=8)
     (learned,), (scored,), ((tested,),) = (
         list(data.train_dataloader()),
         list(data.val_dataloader()),
@@ -73,6 +69,32 @@ def test_a_query_is_learned_once_a_window_and_scored_once(stores: Stores) -> Non
     assert scored.truth.windows[0].tolist() == [[0, 2], [6, 8]]
     assert scored.truth.windows[1, 0].tolist() == [2, 4]
     assert scored.truth.windows[1, 1].isnan().all()
+
+
+def test_training_goes_on_at_the_batch_of_the_epoch_where_it_was(stores: Stores) -> None:
+    def learned(epoch: int, batches: int) -> list[list[int]]:
+        data = module(stores)
+        data.load_state_dict({"epoch": epoch, "batches": batches})
+        return [batch.truth.target[0].tolist() for batch in data.train_dataloader()]
+
+    whole = learned(epoch=1, batches=0)
+    assert sorted(whole) == [[0, 0], [1, 1], [3, 3]]
+    assert learned(epoch=1, batches=2) == whole[2:]
+    # All batches done is an epoch that begins anew.
+    assert learned(epoch=1, batches=3) == whole
+    assert len({str(learned(epoch, 0)) for epoch in range(6)}) > 1
+
+
+def test_a_split_that_processes_cannot_share_is_named(stores: Stores) -> None:
+    data = module(stores, val=[TWICE], tests={"ood": [ONCE], "iid": [ONCE, TWICE]})
+    data.require_shared(1, tests=True)
+    data.require_shared(2, tests=False, fitted=False)
+    with pytest.raises(UserError, match="the validation split has 1 queries, which 2 processes cannot share"):
+        data.require_shared(2, tests=True)
+    with pytest.raises(UserError, match="the ood split has 1 queries"):
+        data.require_shared(2, tests=True, fitted=False)
+    with pytest.raises(UserError, match="the training split has 3 queries, which 4 processes"):
+        data.require_shared(4, tests=False)
 
 
 def test_a_batch_holds_what_the_stores_have(stores: Stores) -> None:

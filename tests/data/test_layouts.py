@@ -88,6 +88,13 @@ def test_streams_are_scaled_and_cut_to_the_shortest(tmp_path: Path) -> None:
     np.testing.assert_array_equal(Streams(parts, normalize=False)("a"), np.concatenate([slow[:5], clip], axis=1))
 
 
+def test_a_stream_is_scaled_by_its_length_and_a_little_more(tmp_path: Path) -> None:
+    # Of length 5, and of length 5e-5, to which 1e-5 is added.
+    values = np.array([[3.0, 4.0], [3e-5, 4e-5]], np.float32)
+    found = Streams([npz(tmp_path / "s", 2, a=values)], normalize=True)("a")
+    np.testing.assert_allclose(found, [[0.6, 0.8], [3 / 6, 4 / 6]], rtol=1e-5)
+
+
 def test_a_snippet_of_zeros_stays_zeros(tmp_path: Path) -> None:
     both = Streams([npz(tmp_path / "z", 2, a=np.zeros((3, 2), np.float32))], normalize=True)
     assert not both("a").any()
@@ -137,6 +144,9 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         assert error(folder_of_npz, video).startswith(f"{tmp_path}/{video}.npz cannot be read as an array: ")
 
     (tmp_path / "text.hdf5").write_text("hello")
+    with h5py.File(tmp_path / "huge.hdf5", "w") as file:
+        file.create_dataset("a", (1 << 28, 3), np.float32, chunks=(1024, 3))
+    assert "huge.hdf5, a has 3.0 GiB: it is not the features" in error(Hdf5(str(tmp_path / "huge.hdf5"), 3), "a")
     assert "text.hdf5 is not an HDF5 file" in error(Hdf5(str(tmp_path / "text.hdf5"), 3).__contains__, "a")
 
 

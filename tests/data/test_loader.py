@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,16 +39,26 @@ def test_batches_come_in_the_order_of_the_sampler(workers: int) -> None:
     assert sum(thread.name.startswith("loader") for thread in threading.enumerate()) == 0
 
 
-def test_each_worker_has_two_batches_ready_and_none_more() -> None:
-    for workers, ready in ((1, 2), (2, 4)):
-        batches = loader(12, workers)
-        iterator = iter(batches)
-        assert next(iterator) == [0, 1]
-        iterator.close()  # type: ignore[attr-defined]
-        assert len(batches.dataset.asked) <= 1 + ready  # type: ignore[attr-defined]
-    batches = loader(12, 0)
-    next(iter(batches))
-    assert len(batches.dataset.asked) == 1  # type: ignore[attr-defined]
+class Taken(BatchSampler):
+    """Counts the lists that were taken of it."""
+
+    count = 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for indices in super().__iter__():
+            self.count += 1
+            yield indices
+
+
+@pytest.mark.parametrize(("workers", "ready"), [(0, 0), (1, 2), (3, 6)])
+def test_each_worker_has_two_batches_ready_or_under_way(workers: int, ready: int) -> None:
+    sampler = Taken([1] * 24, 2, False)
+    iterator = iter(Loader(Asked(), sampler, workers))
+    assert next(iterator) == [0, 1]
+    assert sampler.count == 1 + ready
+    assert next(iterator) == [2, 3]
+    assert sampler.count == 2 + ready
+    iterator.close()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -47,6 +47,16 @@ def test_batches_follow_from_seed_and_epoch_alone() -> None:
     assert list(first) != list(second)
 
 
+def test_every_seed_and_epoch_has_an_order_of_its_own() -> None:
+    orders = set()
+    for seed in range(4):
+        sampler = BatchSampler(list(range(20)), 4, True, seed=seed)
+        for epoch in range(8):
+            sampler.set_epoch(epoch)
+            orders.add(tuple(chain(*sampler)))
+    assert len(orders) == 4 * 8
+
+
 def test_an_epoch_can_begin_in_its_middle_once() -> None:
     sampler = BatchSampler(list(range(20)), 4, True)
     whole = list(sampler)

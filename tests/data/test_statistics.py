@@ -60,3 +60,8 @@ def test_the_table_is_plain_text_with_one_line_a_split(small: Path) -> None:
     assert lines[1].split("  ")[0] == "split"
     assert [line.split()[0] for line in lines[2:]] == ["all", "train", "val", "test"]
     assert lines[2].split()[1:7] == ["3", "4", "2.5", "20.0", "3.2", "6"]
+    # Words begin where their header does, numbers end where it does.
+    example = lines[1].index("query example")
+    assert [line[example:] for line in lines[2:]] == ["He cuts.", "He cuts.", "She eats.", "He eats."]
+    videos = lines[1].index("#video") + len("#video")
+    assert [line[:videos].split()[-1] for line in lines[2:]] == ["3", "1", "1", "1"]

@@ -239,6 +239,19 @@ def test_files_that_are_no_stores(path: Path, tmp_path: Path) -> None:
     assert "damaged or not a store" in error(Store, tmp_path)
 
 
+@pytest.mark.parametrize("shape", [(9,), (9, 4, 1)])
+def test_a_store_of_other_features_is_refused(path: Path, shape: tuple[int, ...]) -> None:
+    for dtype in (np.float16, np.float32):
+        with h5py.File(path, "r+") as file:
+            del file["features"]
+            file["features"] = np.ones(shape, dtype)
+        assert f"its features are {np.dtype(dtype)} {shape}, not float16 (n, dim)" in error(Store, path)
+    with h5py.File(path, "r+") as file:
+        del file["features"]
+        file["features"] = np.ones((9, 0), np.float16)
+    assert "features has not 9 rows in one piece" in error(Store, path)
+
+
 def test_a_store_is_opened_only_if_made_by_the_same(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     assert open_if_made_by(path, {"features": "made up", "pooling": "max"}) is not None

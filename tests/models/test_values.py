@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from src.data.batch import collate
-from src.data.similarity import cosines, sentence_vectors, standardised
+from src.data.similarity import cosines, pooled, query_cosines, sentence_vectors, standardised
 from src.errors import UserError
 from src.models.attention import attend
 from src.models.match import CosineMatch, NarrativeEmbedding
@@ -87,6 +87,26 @@ def test_a_match_is_the_cosine_with_the_mean_word_standardised() -> None:
     match = standardised(cosines(narrative, sentence[:, None])[:, 0], mask)
     root = math.sqrt(2)
     torch.testing.assert_close(match, torch.tensor([[1 / root, -root, 1 / root, 0.0]]))
+
+
+def test_rewordings_stand_beside_their_query() -> None:
+    inputs = collate([sample(0, 2, 1), sample(1, 2, 1)]).inputs
+    # Cosines with (3, 4): 1 and 24/25; with (1, 0) 3/5 and 4/5. The second query has no rewording.
+    inputs.narrative = torch.tensor([[[6.0, 8.0], [4.0, 3.0]]]).expand(2, -1, -1)
+    inputs.query, inputs.query_mask = torch.tensor([[[3.0, 4.0]]]).expand(2, -1, -1), torch.ones(2, 1, dtype=torch.bool)
+    alone, present = query_cosines(inputs)
+    torch.testing.assert_close(alone, torch.tensor([[[1.0, 24 / 25]]]).expand(2, -1, -1))
+    assert present.tolist() == [[True], [True]]
+    inputs.rewordings = torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]])
+    inputs.reworded = torch.tensor([[True], [False]])
+    found, present = query_cosines(inputs)
+    torch.testing.assert_close(found[0], torch.tensor([[1.0, 24 / 25], [3 / 5, 4 / 5]]))
+    torch.testing.assert_close(found[1, 0], torch.tensor([1.0, 24 / 25]))
+    assert present.tolist() == [[True, True], [True, False]]
+    # Named as in a config, which is no word of the code's.
+    best, mean = (pooled(found, present, "".join(letters)) for letters in ("best", "mean"))
+    torch.testing.assert_close(best, torch.tensor([[1.0, 24 / 25], [1.0, 24 / 25]]))
+    torch.testing.assert_close(mean, torch.tensor([[4 / 5, 22 / 25], [1.0, 24 / 25]]))
 
 
 def identity(linear: nn.Linear) -> None:

@@ -106,3 +106,6 @@ def test_seeds_are_drawn_as_queries_are() -> None:
     assert paired_bootstrap([ours + 1], ours, resamples=4000).low == pytest.approx([1.0])
     one = paired_bootstrap([np.full((1, 40), 3.0)], ours, resamples=4000)
     assert [values[0] for values in one][:3] == pytest.approx([3.0, 2.0, 4.0])
+    # So do three, of which each is as good.
+    three = paired_bootstrap([np.full((3, 40), 3.0)], ours, resamples=4000)
+    assert [values[0] for values in three][:3] == pytest.approx([3.0, 2.0, 4.0])

@@ -20,6 +20,7 @@ from src.runs.predictions import (
     require_all_or_no_saliency,
     to_predictions,
     to_ranked,
+    write_answers,
     write_predictions,
     write_submission,
 )
@@ -110,6 +111,14 @@ def test_a_submission_passes_the_official_checks(tmp_path: Path) -> None:
 def test_where_no_saliency_is_predicted_a_submission_has_none(tmp_path: Path) -> None:
     write_submission(tmp_path / "s.jsonl", [Prediction("1", [(0, 2, 1)])], [Moment("1", "v", "q", (), 10.0)])
     assert "pred_saliency_scores" not in json.loads((tmp_path / "s.jsonl").read_text())
+
+
+def test_a_submission_lies_beside_the_predictions_where_there_is_a_server(tmp_path: Path) -> None:
+    write_answers(tmp_path / "predictions", ANSWERS, MOMENTS, "val", submission=None)
+    write_answers(tmp_path / "predictions", ANSWERS, MOMENTS, "test", submission="hl_{split}.jsonl")
+    written = {str(file.relative_to(tmp_path)): file for file in tmp_path.rglob("*.jsonl")}
+    assert sorted(written) == ["predictions/test.jsonl", "predictions/val.jsonl", "submission/hl_test.jsonl"]
+    assert all(read_predictions(file, MOMENTS)[1] == ANSWERS[1] for file in written.values())
 
 
 def line(query_id: str, windows: object) -> str:
@@ -261,6 +270,7 @@ def test_what_is_no_window_is_refused(tmp_path: Path, window: Any, expected: str
         ('{"results": {"v1": [{"sentence": "x"}]}}', "video v1: a prediction without timestamp"),
         ('{"results": {"v1": [{"timestamp": [0, 1]}, {"timestamp": [0, 1]}]}}', "2 predictions for 1 queries"),
         ('{"results": {"v1": [{"timestamp": []}]}}', "is not [start, end]"),
+        ('{"results": {"v1": [{"timestamp": [[0, 1], 2]}]}}', "window 2 is not [start, end]"),
         ('{"results": {"v9": []}}', "lacks a prediction for 1 queries (a)"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ from src.commands.train import train
 from src.errors import UserError
 from src.runs.checkpoints import LAST
 from src.runs.folder import RunFolder
-from src.runs.sweeps import record_failure, short_name
+from src.runs.sweeps import _records, record_failure, short_name
 from tests.compose import CONF, compose
 from tests.runs.interrupted import at, command, differences, stopped
 from tests.synthetic import write_charades_cd, write_small
@@ -107,6 +108,21 @@ def test_the_name_of_a_long_value_is_cut_and_unique(small: list[str], tmp_path: 
 
 
 @pytest.mark.slow
+def test_notes_of_a_multirun_that_was_killed_go_with_the_next(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    names = [f"{socket.gethostname()}-{process}" for process in (os.getpid(), os.getppid(), gone.pid)]
+    ours, running, killed = (tmp_path / ".jobs" / name for name in names)
+    elsewhere = tmp_path / ".jobs" / "another-machine-1"
+    for place in (ours, running, killed, elsewhere):
+        place.mkdir(parents=True)
+        (place / "0.json").touch()
+    assert _records(tmp_path) == ours
+    assert set((tmp_path / ".jobs").iterdir()) == {ours, running, elsewhere}
+    # Ours were of an earlier process of the same number.
+    assert not any(ours.iterdir())
+
+
 def test_a_sweep_that_is_asked_to_end_begins_no_other_job_and_goes_on_later(small: list[str], tmp_path: Path) -> None:
     run = [*small, "+experiment=charades_cd_i3d", "seed=0,1"]
     here, there = (f"hydra.sweep.dir={tmp_path}/{name}" for name in ("here", "there"))

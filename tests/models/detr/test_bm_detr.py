@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from src.models.detr.assignment import match, to_bounds
-from src.models.detr.bm_detr import BMPrediction, ends, foreground, masked_softmax, move, weighted
+from src.models.detr.bm_detr import BMDETR, BMPrediction, ends, foreground, masked_softmax, move, weighted
 from src.models.detr.detr import Target
 from src.models.detr.labels import next_other
 from src.models.position import clip_code
@@ -154,3 +154,31 @@ def test_another_query_is_of_another_source() -> None:
     assert other.tolist() == [2, 2, 3, 0, 0]
     assert known.all()
     assert next_other(["a", "a"])[1].tolist() == [False, False]
+
+
+def test_a_moment_is_moved_within_its_video() -> None:
+    torch.manual_seed(0)
+    count = 64
+    inside = torch.tensor([[False, True, True, False, False]] * count + [[True, False, True, False, False], [True] * 5])
+    spans = torch.full((count + 2, 2, 2), torch.nan)
+    spans[:, 0], spans[count, 1] = torch.tensor([0.4, 0.4]), torch.tensor([0.5, 0.2])
+    mask, pairs, labels = (
+        torch.ones_like(inside),
+        torch.zeros(count + 2, 2, dtype=torch.long),
+        torch.zeros(count + 2, 5),
+    )
+    target = Target(spans, labels, mask, pairs, pairs, inside, ["a"] * (count + 2), inside)
+    order, moved = BMDETR.shifted(None, target)  # type: ignore[arg-type]
+    places = set()
+    for clips, here in zip(order[:count].tolist(), moved.inside[:count].tolist(), strict=True):
+        place = here.index(True)
+        assert here == [place <= clip <= place + 1 for clip in range(5)]
+        # Its two clips stand there, the others around it as they stood.
+        assert clips[place : place + 2] == [1, 2]
+        assert clips[:place] + clips[place + 2 :] == [0, 3, 4]
+        places.add(place)
+    assert places == {0, 1, 2}
+    # One of two windows stays, and one that is the whole video.
+    assert order[count:].tolist() == [[0, 1, 2, 3, 4]] * 2
+    assert torch.equal(moved.inside[count:], inside[count:])
+    assert torch.equal(moved.spans[count, 1], spans[count, 1])

@@ -12,6 +12,7 @@ from torch import Tensor
 from src.models.detr.anchor_detr import ranking_against
 from src.models.detr.detr import Prediction
 from src.models.detr.losses import margin_loss, negative_loss
+from src.models.detr.task_weave import covered
 from src.models.position import clip_code
 from src.models.predictor import Streams
 from tests.models.detr.golden import Golden, load
@@ -72,3 +73,12 @@ def outputs(golden: Golden, streams: Streams, output: Prediction, twice: bool) -
         }
         named |= {f"{before}{name}": value for name, value in found.items()}
     return named
+
+
+def test_moments_count_in_the_half_clips_that_they_reach() -> None:
+    mask = torch.tensor([[True, True, False]])
+    # By centre and width: of four half clips the first to the third, and the last.
+    counts = covered(torch.tensor([[[0.25, 0.5], [1.0, 0.0]]]), mask)
+    assert counts[0].tolist() == pytest.approx([0.5**0.5, 0.5**0.5, 0.0])
+    counts = covered(torch.tensor([[[0.25, 0.5], [0.1, 0.2]]]), mask)
+    assert counts[0].tolist() == pytest.approx([1.5 / 2.5**0.5, 0.5 / 2.5**0.5, 0.0])

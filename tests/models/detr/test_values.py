@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from src.data.batch import GroundTruth
 from src.data.records import Moment
+from src.models.detr.anchor_detr import AnchorDETR
 from src.models.detr.assignment import Matches, match
+from src.models.detr.correlation import Engagement, engagement_loss
 from src.models.detr.detr import DETR, Prediction, Weights
 from src.models.detr.inputs import normalise
 from src.models.detr.layers import logit
@@ -61,6 +64,42 @@ def test_clips_labelled_at_least_so_stand_against_all_others() -> None:
     both, first = ((total - 2) + total) / 2, total - 2
     loss = ranking_loss(saliency, labels, mask)
     assert float(loss) == pytest.approx((2 * both + 9 * first) / 12 / 2, rel=1e-4)
+
+
+def test_saliency_is_taught_with_another_querys_clips_where_there_are_any() -> None:
+    saliency, labels, mask = (
+        torch.tensor([[0.0, math.log(3) / 2]]),
+        torch.tensor([[0.0, 1.0]]),
+        torch.ones(1, 2, dtype=torch.bool),
+    )
+    target = SimpleNamespace(labels=labels, mask=mask, positive=torch.tensor([[0]]), negative=torch.tensor([[1]]))
+
+    def loss(negative: Tensor | None) -> float:
+        network = SimpleNamespace(weights=SimpleNamespace(margin=0.2))
+        output = SimpleNamespace(saliency=saliency, negative=negative)
+        return float(AnchorDETR.saliency_loss(network, output, target))  # type: ignore[arg-type]
+
+    margin = 2 * (0.2 + math.log(3) / 2)
+    # Over the temperature the clip labelled 1 has ln 3 against 0: 3 of 4, and 3 of 6 where two others are 0.
+    assert loss(None) == pytest.approx(margin + math.log(4 / 3) / 12, abs=1e-5)
+    assert loss(torch.zeros(1, 2)) == pytest.approx(margin + HALF / 12 + 2 * HALF, abs=1e-5)
+
+
+def test_samples_of_one_video_are_ranked_by_themselves_where_there_are_two() -> None:
+    labels, mask = torch.tensor([[0.0, 1.0]] * 3), torch.ones(3, 2, dtype=torch.bool)
+    clips, half = torch.zeros(3, 1, dtype=torch.long), torch.full((3, 2), 0.5)
+
+    def loss(saliency: Tensor, other: list[bool]) -> float:
+        found = Engagement(saliency, torch.zeros(3, 2), half, half)
+        return float(engagement_loss(found, labels, mask, (clips, clips), 0.2, torch.tensor(other)))
+
+    # Of the samples after which none of another video follows, ranking alone reads the saliency: ln 3 against 0 over
+    # the temperature, or 0 and 0.
+    for same, difference in ((2, math.log(4 / 3) / 12 - HALF / 12), (1, 0.0)):
+        saliency = torch.zeros(3, 2)
+        saliency[3 - same :, 1] = math.log(3) / 2
+        other = [True] * (3 - same) + [False] * same
+        assert loss(saliency, other) - loss(torch.zeros(3, 2), other) == pytest.approx(difference, abs=1e-5)
 
 
 def test_another_querys_clips_are_none() -> None:

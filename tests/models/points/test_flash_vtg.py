@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from src.models.points.flash_vtg import Output
+from src.models.points.flash_vtg import Output, alike, focal
 from tests.models.golden import watched
 from tests.models.points.golden import PointGolden, rows
 
@@ -102,3 +103,35 @@ def test_a_sample_is_the_same_alone_and_in_any_batch(golden: PointGolden) -> Non
         alone, cells = golden(golden.alone(row)), together.points.mask[row]
         assert_close(alone.scores[0], together.scores[row][cells], atol=1e-5, rtol=1e-5)
         assert_close(alone.distances[0], together.distances[row][cells], atol=1e-5, rtol=1e-5)
+
+
+def test_a_paragraph_counts_by_its_weight(golden: PointGolden) -> None:
+    video = replace(golden(), scores=torch.zeros_like(golden().scores))
+    assert video.engagement.negative is not None
+    engagement = replace(
+        video.engagement, saliency=video.engagement.saliency + 3, negative=video.engagement.negative - 6
+    )
+    # A probability of 0.8 beside one of 0.5.
+    paragraph = replace(
+        video,
+        scores=torch.full_like(video.scores, math.log(4)),
+        distances=video.distances + 3,
+        agreement=video.agreement - 3,
+        engagement=engagement,
+    )
+    fused = golden.predictor.fuse(video, paragraph, alpha=0.5)
+    # A third of the way from the video to the paragraph.
+    assert_close(fused.scores.sigmoid(), torch.full_like(fused.scores, 0.6))
+    assert_close(fused.distances, video.distances + 1)
+    assert_close(fused.agreement, video.agreement - 1)
+    assert_close(fused.engagement.saliency, video.engagement.saliency + 1)
+    assert_close(fused.engagement.negative, video.engagement.negative - 2)
+
+
+def test_losses_by_hand() -> None:
+    # Probabilities of a half, and of a fourth where it is no moment: (1/2)² ln 2 and (1/4)² ln 4/3.
+    found = focal(torch.tensor([0.0, 0.0, -math.log(3)]), torch.tensor([True, False, False]))
+    assert_close(found, torch.tensor([math.log(2) / 4, math.log(2) / 4, math.log(4 / 3) / 16]))
+    # Stretched they are 0, 1, 1/2 and 0, 1, 1.
+    assert float(alike(torch.tensor([2.0, 4.0, 3.0]), torch.tensor([0.0, 4.0, 4.0]))) == pytest.approx(1 / 12)
+    assert float(alike(torch.tensor([2.0, 4.0]), torch.tensor([3.0, 3.0]))) == 0

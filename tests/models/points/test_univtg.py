@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,3 +91,17 @@ def test_a_sample_is_the_same_alone_and_in_any_batch(golden: PointGolden) -> Non
         alone = golden(golden.alone(row))
         for name in ("foreground", "reach", "saliency"):
             assert_close(getattr(alone, name)[0], getattr(together, name)[row, :length], atol=1e-5, rtol=1e-5)
+
+
+def test_a_paragraph_counts_by_its_weight(golden: PointGolden) -> None:
+    video = golden()
+    video = video._replace(foreground=torch.zeros_like(video.foreground))
+    # A probability of 0.8 beside one of 0.5.
+    paragraph = video._replace(
+        foreground=torch.full_like(video.foreground, math.log(4)), reach=video.reach + 3, saliency=video.saliency - 6
+    )
+    fused = golden.predictor.fuse(video, paragraph, alpha=0.5)
+    # A third of the way from the video to the paragraph.
+    assert_close(fused.foreground.sigmoid(), torch.full_like(fused.foreground, 0.6))
+    assert_close(fused.reach, video.reach + 1)
+    assert_close(fused.saliency, video.saliency - 2)
