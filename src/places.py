@@ -23,6 +23,9 @@ CONF = _installed("conf")
 EXPERIMENTS = _installed("experiments")
 """The papers' numbers and ours, a folder for each table, figure and finding."""
 
+WEIGHTS = _installed("weights")
+"""What comes with this project trained: WEIGHTS/NAME/NAME.safetensors, beside what there is to know of it."""
+
 
 class Places:
     """The files and folders of a configuration; each is looked up when it is asked for.
@@ -59,9 +62,13 @@ class Places:
         """The store of the vectors of those narratives."""
         return self.narrative_store_of(self._cfg["narrator"]["name"])
 
+    def prepared_narratives_of(self, collection: str) -> Path:
+        """The store of their vectors that src.prepare makes where the collection is a data set's videos."""
+        return self._stores_of(collection) / self._narratives_by(self._cfg["narrator"]["name"])
+
     def narrative_store_of(self, narrator: str) -> Path:
         """The store of the vectors of any narrator's narratives of the configured videos."""
-        return self._stores / f"narratives.{narrator}.{self._cfg['text']['name']}.h5"
+        return self._stores / self._narratives_by(narrator)
 
     @property
     def encoded(self) -> Path:
@@ -72,7 +79,7 @@ class Places:
         """The folder of the index of any collection of videos by the configured narrator, text encoder and engine."""
         kind = str(self._cfg["index"]["name"])
         name = f"index.{self._cfg['narrator']['name']}.{self._cfg['text']['name']}.{kind}"
-        return Path(self._cfg["paths"]["stores"]) / collection / name
+        return self._stores_of(collection) / name
 
     @property
     def query_store(self) -> Path:
@@ -99,4 +106,10 @@ class Places:
 
     @property
     def _stores(self) -> Path:
-        return Path(self._cfg["paths"]["stores"]) / self._cfg["data"]["videos"]
+        return self._stores_of(self._cfg["data"]["videos"])
+
+    def _stores_of(self, collection: str) -> Path:
+        return Path(self._cfg["paths"]["stores"]) / collection
+
+    def _narratives_by(self, narrator: str) -> str:
+        return f"narratives.{narrator}.{self._cfg['text']['name']}.h5"

@@ -26,10 +26,9 @@ from src.narrators.journal import alone
 from src.narrators.narrator import Reading
 from src.narrators.pipeline import FrameNarrator
 from src.narrators.writing import narrate_missing, require_narrated
-from src.places import Places
+from src.places import WEIGHTS, Places
 from src.progress import show
 from src.runs.checkpoints import (
-    MODELS,
     best_checkpoint,
     load_network,
     read_checkpoint,
@@ -196,7 +195,7 @@ def ship_network(cfg: DictConfig) -> Path:
     source, parts = best_checkpoint(Path(cfg.ship)), Parts(cfg)
     checkpoint = read_checkpoint(source)
     network = load_network(parts.new_network, checkpoint, source)
-    target = MODELS / cfg.name / f"{cfg.name}.safetensors"
+    target = WEIGHTS / cfg.name / f"{cfg.name}.safetensors"
     ship(target, network, configuration(cfg), cfg.notice)
     _log.info("%s: %d bytes", target, target.stat().st_size)
     return target

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +69,7 @@ def narrative_store(path: Path, encoder: TextEncoder, file: Path, videos: Iterab
     """
     if missing := missing_narratives(file):
         raise UserError(missing[0])
-    made_by = {**encoder.identity, "narratives": _digest(file)}
+    made_by = _made_of(file, encoder)
     wanted = set(videos)
     kept = open_if_made_by(path, made_by, ("times",))
     if kept is not None:
@@ -85,6 +87,15 @@ def narrative_store(path: Path, encoder: TextEncoder, file: Path, videos: Iterab
 
     write_store(path, rows(), made_by)
     return Store(path)
+
+
+def prepared_narratives(path: Path, encoder: TextEncoder, file: Path) -> Store | None:
+    """The store at `path`, if `narrative_store` made it of this very narratives file with this encoder."""
+    try:
+        store = Store(path, ("times",))
+    except UserError:
+        return None
+    return store if _made_of(file, encoder).items() <= store.made_by.items() else None
 
 
 def rewording_store(path: Path, encoder: TextEncoder, file: Path, sentences: Iterable[str]) -> Store:
@@ -120,6 +131,12 @@ def rewording_store(path: Path, encoder: TextEncoder, file: Path, sentences: Ite
     rows = ((query, {"features": np.stack(list(islice(vectors, len(texts))))}) for query, texts in reworded.items())
     write_store(path, rows, made_by)
     return Store(path)
+
+
+def _made_of(file: Path, encoder: TextEncoder) -> dict[str, Any]:
+    # By way of JSON, where tuples are lists, as a store says it.
+    made_by: dict[str, Any] = json.loads(json.dumps({**encoder.identity, "narratives": _digest(file)}))
+    return made_by
 
 
 def _digest(file: Path) -> str:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Collection as Some
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from src.arguments import quoted
 from src.build import compose
 from src.data.narratives import read_narratives
 from src.data.records import Narratives
+from src.data.text_stores import prepared_narratives
 from src.errors import UserError
 from src.narrators.build import build_narrator
 from src.narrators.narrator import Narrator, Reading
@@ -163,21 +164,29 @@ class Collection:
         self._updated = True
         return Update(searched, self.problems)
 
-    def search(self, sentence: str, top: int = 10, video: str | None = None) -> list[Hit]:
+    def search(
+        self, sentence: str, top: int = 10, video: str | None = None, rewordings: Sequence[str] = ()
+    ) -> list[Hit]:
         """The moments of all videos that a sentence describes, most probable first.
 
         Args:
             sentence: In the language of the narratives.
             top: At most so many.
             video: Search this video alone, by its id.
+            rewordings: The sentence in other words, of which model=segments makes use.
 
         Raises:
             UserError: The sentence is empty, or there is nothing to search, or no such video.
         """
-        return self.search_all([sentence], top, video)[0]
+        return self.search_all([sentence], top, video, rewordings=[rewordings])[0]
 
     def search_all(
-        self, sentences: Sequence[str], top: int = 10, video: str | None = None, ranker: Ranker | None = None
+        self,
+        sentences: Sequence[str],
+        top: int = 10,
+        video: str | None = None,
+        ranker: Ranker | None = None,
+        rewordings: Sequence[Sequence[str]] = (),
     ) -> list[list[Hit]]:
         """What `search` finds for each of several sentences, which are encoded and compared together.
 
@@ -186,13 +195,14 @@ class Collection:
             top: At most so many moments of each.
             video: Search this video alone, by its id.
             ranker: Another model than the configured one.
+            rewordings: Those of each sentence; none for any by default.
         """
         ranker = ranker or self.ranker
         if not self._updated:
             self.update()
         if video is not None and video not in self.index.digests():
             raise UserError(f"no video {video!r} among those that can be searched in {self.name}")
-        questions = self.questions(sentences)
+        questions = self.questions(sentences, rewordings)
         source = _Videos(self.files(), self.index)
         every = self.index.candidates(questions, ranker.candidates, video)
         answers = []
@@ -214,18 +224,24 @@ class Collection:
         (question,) = self.questions([sentence])
         return Curve(spans(told.times, step_of(told.times)), told.texts, told.vectors @ question.vector)
 
-    def questions(self, sentences: Sequence[str]) -> list[Question]:
-        """Sentences as an index takes them.
+    def questions(self, sentences: Sequence[str], rewordings: Sequence[Sequence[str]] = ()) -> list[Question]:
+        """Sentences, and the rewordings of each, as an index and a ranker take them.
 
         Raises:
             UserError: There is none, or an empty one.
         """
         if not sentences or not all(sentence.strip() for sentence in sentences):
             raise UserError('give at least one sentence, and none that is empty: query="a person opens the door"')
+        others = rewordings or [()] * len(sentences)
         # The model is not made for several threads.
         with self._encoding:
-            vectors = list(self.encoder.sentences(list(sentences)))
-        return [Question(sentence, _unit(vector)) for sentence, vector in zip(sentences, vectors, strict=True)]
+            encoded = self.encoder.sentences([*sentences, *chain.from_iterable(others)])
+            vectors = [_unit(vector) for vector in encoded]
+        rest = iter(vectors[len(sentences) :])
+        return [
+            Question(sentence, vector, np.stack(list(islice(rest, len(other)))) if other else None)
+            for sentence, vector, other in zip(sentences, vectors, others, strict=False)
+        ]
 
     def _narrate(self, items: Sequence[Item], report: Report | None) -> list[str]:
         narrator, reading = self.narrator, Reading(**self.cfg.frames)
@@ -257,9 +273,11 @@ class Collection:
         return len(told)
 
     def _entries(self, narrated: _Narrated) -> Iterator[Entry]:
-        vectors = self.encoder.sentences(_Texts(narrated))
+        store = prepared_narratives(self.places.prepared_narratives_of(self.name), self.encoder, self.narratives)
+        encoded = self.encoder.sentences(_Texts(narrated)) if store is None else iter(())
         for one in narrated:
-            rows = np.stack([_unit(vector) for vector in islice(vectors, len(one.texts))])
+            vectors = islice(encoded, len(one.texts)) if store is None else store[one.video]["features"].float().numpy()
+            rows = np.stack([_unit(vector) for vector in vectors])
             yield Entry(one.video, _digest(one), np.array(one.times), one.texts, rows)
 
     def _hit(self, found: Found, question: Question) -> Hit | None:

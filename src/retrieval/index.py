@@ -37,10 +37,11 @@ class Entry(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A sentence and its vector (dim,), of length one."""
+    """A sentence and its vector (dim,), of length one; the vectors (R, dim) of its rewordings, where it has any."""
 
     sentence: str
     vector: Vectors
+    rewordings: Vectors | None = None
 
 
 class Candidate(NamedTuple):

@@ -70,12 +70,17 @@ def _inputs(question: Question, candidates: Sequence[Candidate], dim: int) -> In
     """Windows as the network reads them, with the sentence's vector as its only word."""
     narratives: list[Tensor] = []
     queries: list[Tensor] = []
+    rewordings: list[Tensor] = []
+    said = question.vector[None] if question.rewordings is None else np.vstack((question.vector, question.rewordings))
     for candidate in candidates:
-        rows = torch.from_numpy(at_size(np.vstack((candidate.vectors, question.vector)), dim))
-        narratives.append(rows[:-1])
-        queries.append(rows[-1:])
+        rows = torch.from_numpy(at_size(np.vstack((said, candidate.vectors)), dim))
+        query, reworded, narrative = rows.split((1, len(said) - 1, len(candidate.vectors)))
+        queries.append(query)
+        rewordings.append(reworded)
+        narratives.append(narrative)
     lengths = torch.tensor([len(each) for each in narratives])
     one = torch.ones(len(narratives), 1, dtype=torch.bool)
+    in_other_words = torch.stack(rewordings) if len(said) > 1 else None
     return Inputs(
         video=None,
         narrative=pad_sequence(narratives, batch_first=True),
@@ -85,6 +90,8 @@ def _inputs(question: Question, candidates: Sequence[Candidate], dim: int) -> In
         unknown=~one,
         sentences=[question.sentence] * len(narratives),
         duration=lengths.float(),
+        rewordings=in_other_words,
+        reworded=None if in_other_words is None else torch.ones(in_other_words.shape[:2], dtype=torch.bool),
     )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from src.errors import UserError, reason
 from src.files import parse_json, shown, whole
 from src.models.network import Network
+from src.places import WEIGHTS
 from src.runs.configuration import COMPOSED, LENGTH, RESOLVED, changed_settings, configuration, said
 from src.runs.folder import read_status
 
@@ -29,10 +30,6 @@ BEST = Path("checkpoints/best.ckpt")
 
 LAST, PREVIOUS = Path("checkpoints/last.ckpt"), Path("checkpoints/previous.ckpt")
 """Where it holds its two newest states of training."""
-
-
-MODELS = Path(__file__).parents[2] / "models"
-"""What comes with this project trained: MODELS/NAME/NAME.safetensors, beside what there is to know of it."""
 
 _TIED = 4
 """Names under which a network holds one weight, at most, on average."""
@@ -178,7 +175,7 @@ def best_checkpoint(place: Path) -> Path:
     project by that name."""
     if place.is_dir():
         return place / BEST
-    shipped = MODELS / place.name / f"{place.name}.safetensors"
+    shipped = WEIGHTS / place.name / f"{place.name}.safetensors"
     return shipped if place.name == str(place) and not place.exists() and shipped.is_file() else place
 
 

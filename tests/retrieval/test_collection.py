@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from src.commands.search import search
+from src.data.text_stores import narrative_store
 from src.errors import UserError
 from src.retrieval import Collection
 from src.retrieval.ranker import Found, best
@@ -37,12 +40,38 @@ def test_a_sentence_finds_its_moment_with_the_narrative_that_says_so(collection:
     assert first.probability <= 1
 
 
+def test_narratives_that_are_prepared_for_training_are_not_encoded_again(
+    place: Path, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hits = collection.search("a woman opens the door")
+    store = collection.places.prepared_narratives_of(collection.name)
+    narrative_store(store, collection.encoder, collection.narratives, ["kitchen"])
+    shutil.rmtree(collection.places.index_of(collection.name))
+    other = Collection(overrides=settings(place))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(other.encoder), "sentences", lambda *_: pytest.fail("encoded again"))
+        other.update()
+    again = other.search("a woman opens the door")
+    assert [(each.video, each.start, each.end) for each in again] == [
+        (each.video, each.start, each.end) for each in hits
+    ]
+    assert [each.probability for each in again] == pytest.approx([each.probability for each in hits], abs=1e-3)
+
+
 def test_several_sentences_are_answered_as_each_alone(collection: Collection) -> None:
     sentences = ["a dog runs", "a cat sleeps", "a man cooks soup"]
     together = collection.search_all(sentences)
     assert [hits[0].video for hits in together] == ["street", "short", "kitchen"]
     for sentence, hits in zip(sentences, together, strict=True):
         assert record(sentence, collection.search(sentence)) == record(sentence, hits)
+
+
+def test_each_sentence_has_its_own_rewordings(collection: Collection) -> None:
+    first, second = collection.questions(["a dog runs", "a cat sleeps"], [[], ["a cat is asleep", "a dog runs"]])
+    assert first.rewordings is None
+    assert second.rewordings is not None
+    assert second.rewordings.shape == (2, len(first.vector))
+    np.testing.assert_allclose(second.rewordings[1], first.vector, atol=1e-6)
 
 
 def test_one_video_alone(collection: Collection) -> None:

@@ -54,6 +54,19 @@ def test_moments_lie_in_their_window_with_probabilities(segments: Segments, dim:
     assert [(one.start, one.end) for one in alone] == together
 
 
+@pytest.mark.parametrize("dim", [16, 512])
+def test_rewordings_are_read_and_the_sentence_itself_is_none(segments: Segments, dim: int) -> None:
+    vector = unit(1, dim, 9)[0]
+    windows = [candidate(Question("a dog runs", vector), "a", 12, 0, 0)]
+    alone, itself, other = (
+        segments(Question("a dog runs", vector, rewordings), windows, None)  # type: ignore[arg-type]
+        for rewordings in (None, np.stack((vector, vector)), unit(2, dim, 10))
+    )
+    assert [one[:3] for one in itself] == [one[:3] for one in alone]
+    assert [one.probability for one in itself] == pytest.approx([one.probability for one in alone], rel=1e-4)
+    assert [one.probability for one in other] != pytest.approx([one.probability for one in alone], rel=1e-3)
+
+
 @pytest.mark.parametrize("dim", [5, 384, 700])
 def test_vectors_of_any_size_keep_their_cosines(dim: int) -> None:
     rows = unit(30, dim, 3)

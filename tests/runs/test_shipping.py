@@ -23,8 +23,8 @@ SMALL = ["+experiment=segments", "text=learned", "text.dim=8", "predictor.networ
 
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Network:
-    monkeypatch.setattr(checkpoints, "MODELS", tmp_path / "models")
-    monkeypatch.setattr("src.commands.prepare.MODELS", tmp_path / "models")
+    monkeypatch.setattr(checkpoints, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr("src.commands.prepare.WEIGHTS", tmp_path / "weights")
     cfg = compose(*SMALL, f"ship={tmp_path}/a.ckpt", "notice=for nobody", f"paths.data={tmp_path}", config="prepare")
     torch.manual_seed(0)
     network = Parts(cfg).network
@@ -44,7 +44,7 @@ def test_it_is_loaded_by_its_name_and_says_what_it_has_to(
 
 
 def test_nothing_of_the_machine_is_in_it(shipped: Network, tmp_path: Path) -> None:
-    file = tmp_path / "models" / "segments" / "segments.safetensors"
+    file = tmp_path / "weights" / "segments" / "segments.safetensors"
     with safe_open(file, "pt") as content:
         about = content.metadata()
     assert json.loads(about["configuration"])["composed"]["predictor"]["name"] == "segments"
@@ -52,7 +52,7 @@ def test_nothing_of_the_machine_is_in_it(shipped: Network, tmp_path: Path) -> No
 
 
 def test_a_damaged_one_is_refused(shipped: Network, tmp_path: Path) -> None:
-    file = tmp_path / "models" / "segments" / "segments.safetensors"
+    file = tmp_path / "weights" / "segments" / "segments.safetensors"
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(UserError, match="cannot be read as a checkpoint"):
         Retriever.load("segments")
