@@ -62,7 +62,7 @@ $(DEMO)/report.html: $(DEMO)/$(DEMO_TEXT)/playroom_baseline.trained $(DEMO)/$(DE
 
 # The page on which videos are searched, on those of the Playroom: without any download.
 app: $(DEMO)/narrated
-	$(RUN) -m src.app videos=$(VIDEOS) collection=playroom narrator=playroom text=$(or $(DEMO_TEXT),$$($(RUN) -m src.text))
+	$(RUN) -m src.app videos=$(VIDEOS) collection=playroom narrator=playroom model=similarity text=$(or $(DEMO_TEXT),$$($(RUN) -m src.text))
 
 # The network over similarities that comes with this project. Needs QVHighlights val, VTG-GPT's captions and rewordings in
 # $(DATA)/qvhighlights; half an hour on one processor, most of it encoding.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
@@ -51,8 +52,15 @@ def compose(command: str, *overrides: str, folder: str | Path = ".", conf: Seque
     """
     own = ",".join(quoted(str(Path(each).resolve())) for each in conf)
     found = [f"hydra.searchpath=[{own}]"] if own else []
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = hydra.compose(command, [*found, *overrides])
+    # Within a command, Hydra holds that command's configs, and takes no others beside them.
+    around = GlobalHydra.instance()
+    of_command = around.hydra
+    around.clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = hydra.compose(command, [*found, *overrides])
+    finally:
+        around.hydra = of_command
     if "folder" in cfg.keys() and not any(each.startswith("folder=") for each in overrides):  # noqa: SIM118 unresolved
         cfg.folder = str(folder)
     return cfg

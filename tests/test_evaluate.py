@@ -57,11 +57,12 @@ def test_baselines_need_nothing_but_annotations(data: Path, baseline: str) -> No
     assert json.loads((data / "run" / "status.json").read_text())["state"] == "finished"
 
 
-def test_the_scorer_reads_narratives(tmp_path: Path) -> None:
+@pytest.mark.parametrize("choice", [[], ["+experiment=charades_cd_i3d"], ["merger=none", "paragraph=none"]], ids=str)
+def test_the_scorer_reads_narratives_whatever_the_network_reads(tmp_path: Path, choice: list[str]) -> None:
     overrides = write_small(tmp_path)
     shutil.rmtree(tmp_path / "features")
     kept = [each for each in overrides if not each.startswith("features.")]
-    values = evaluated(tmp_path, tmp_path / "run", *kept, "baseline=similarity", "split=test_iid")
+    values = evaluated(tmp_path, tmp_path / "run", *choice, *kept, "baseline=similarity", "split=test_iid")
     assert 0 <= values["test/test_iid/R1@0.5"] <= 100
     assert not any("test_ood" in name for name in values)
 
@@ -79,7 +80,6 @@ def test_what_to_score_must_be_said_once(data: Path) -> None:
     assert "split=val|test_iid|test_ood" in error(data, "predictions=x")
     assert "no predictions file at x" in error(data, "predictions=x", "split=val")
     assert "has no split 'test'" in error(data, "baseline=prior", "split=test")
-    assert "reads narratives" in error(data, "baseline=similarity", "merger=none", "paragraph=none")
 
 
 @pytest.mark.slow

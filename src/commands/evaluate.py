@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 
 from src.baselines.baseline import Baseline, Question
-from src.build import Parts
+from src.build import Parts, compose
 from src.data.batch import GroundTruth
 from src.data.datamodule import MomentDataset
 from src.data.narratives import read_narratives
@@ -49,6 +50,8 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]
         raise UserError(f"{what} given: give one of predictions=FILE, checkpoint=RUN_FOLDER and baseline=NAME")
     if cfg.checkpoint is not None:
         return _test_checkpoint(cfg, overrides)
+    if cfg.get("baseline") is not None:
+        cfg = _without_network(cfg)
     parts = Parts(cfg)
     if cfg.split is not None:
         _require_answered(parts, cfg.split)
@@ -107,6 +110,22 @@ def _require_answered(parts: Parts, split: str) -> None:
         raise UserError(f"{parts.cfg.data.name} has no split {split!r} to evaluate: give {' or '.join(splits)}")
 
 
+def _without_network(cfg: DictConfig) -> DictConfig:
+    """The config of a baseline, in which narratives alone are read where it compares them with the query, whatever the
+    network of the experiment reads."""
+    baseline: Any = get_class(cfg.baseline._target_)
+    if baseline.reads != "similarities":
+        return cfg
+    alone = compose("train", "features=none", "merger=narrative_only", "paragraph=none")
+    cfg = cfg.copy()
+    groups = (
+        ["merger", "paragraph"] if cfg.features.name == alone.features.name else ["features", "merger", "paragraph"]
+    )
+    for group in groups:
+        cfg[group] = alone[group]
+    return cfg
+
+
 Answers = Iterator[tuple[str, Sequence[Moment], list[Prediction]]]
 
 
@@ -155,8 +174,6 @@ def _unseen(moments: Iterable[Moment]) -> list[Question]:
 
 
 def _of_similarities(baseline: Baseline, parts: Parts, splits: Sequence[str]) -> Answers:
-    if not parts.uses_narratives:
-        raise UserError("this baseline reads narratives, and the configuration has none: merger=narrative_only, say")
     data = parts.data(splits)
     train = MomentDataset(data.train.moments, data.train.stores, data.train.snippets, every_window=False)
     baseline.fit(list(_matched(train)))
