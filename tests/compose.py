@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import hydra
 import yaml
@@ -44,7 +45,7 @@ def jobs(words: list[str]) -> list[list[str]]:
 def _values(override: Override) -> list[str]:
     value = override.value()
     if isinstance(value, IntervalSweep):
-        values = [value.start, value.end]
+        values: list[Any] = [value.start, value.end]
     elif override.is_sweep_override():
         values = list(override.sweep_string_iterator())
     else:

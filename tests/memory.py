@@ -25,7 +25,7 @@ def peak_memory(task: Callable[[], object]) -> int:
     process.start()
     theirs.close()
     try:
-        return ours.recv()  # type: ignore[no-any-return]
+        return ours.recv()
     except EOFError:
         pytest.fail("what is measured failed: its traceback is above")
     finally:
