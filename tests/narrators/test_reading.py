@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,15 @@ _CODED = [
 ]
 
 
+@pytest.fixture
+def scheduling() -> Iterator[None]:
+    """libsvtav1, run as root, leaves its process in real-time scheduling, in which browsers of later tests hang."""
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    os.sched_setscheduler(0, policy, parameters)
+
+
+@pytest.mark.usefixtures("scheduling")
 @pytest.mark.parametrize(("ending", "codec", "options"), _CODED)
 def test_every_reader_takes_the_frames_of_a_full_decode(
     tmp_path: Path, ending: str, codec: str, options: dict[str, str]
