@@ -27,7 +27,7 @@ from src.retrieval.segments import Segments
 from src.retrieval.similarity import RUN, WINDOW, Similarity
 
 WINDOWS = 100
-"""Windows that the network looks at: with the 40 of `conf/model/segments.yaml` recall among the first 100 is less."""
+"""Windows that the network looks at, more than the 40 of `conf/model/segments.yaml`, for recall among the first 100."""
 
 
 def main(overrides: Sequence[str]) -> None:

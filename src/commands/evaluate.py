@@ -112,17 +112,15 @@ def _require_answered(parts: Parts, split: str) -> None:
 
 def _without_network(cfg: DictConfig) -> DictConfig:
     """The config of a baseline, in which narratives alone are read where it compares them with the query, whatever the
-    network of the experiment reads."""
+    network of the experiment reads. Settings of the choices that are the same there are kept."""
     baseline: Any = get_class(cfg.baseline._target_)
     if baseline.reads != "similarities":
         return cfg
     alone = compose("train", "features=none", "merger=narrative_only", "paragraph=none")
     cfg = cfg.copy()
-    groups = (
-        ["merger", "paragraph"] if cfg.features.name == alone.features.name else ["features", "merger", "paragraph"]
-    )
-    for group in groups:
-        cfg[group] = alone[group]
+    for group in ("features", "merger", "paragraph"):
+        if cfg[group].name != alone[group].name:
+            cfg[group] = alone[group]
     return cfg
 
 
