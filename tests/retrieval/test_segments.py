@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 
 from src.build import Parts, compose
+from src.places import CONF
 from src.retrieval import Retriever
 from src.retrieval.index import Candidate, Question
 from src.retrieval.segments import Segments, at_size
@@ -65,6 +68,15 @@ def test_rewordings_are_read_and_the_sentence_itself_is_none(segments: Segments,
     assert [one[:3] for one in itself] == [one[:3] for one in alone]
     assert [one.probability for one in itself] == pytest.approx([one.probability for one in alone], rel=1e-4)
     assert [one.probability for one in other] != pytest.approx([one.probability for one in alone], rel=1e-3)
+
+
+def test_a_command_loads_what_comes_with_the_project() -> None:
+    # As within a command that Hydra runs.
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        around = GlobalHydra.instance().hydra
+        ranker: Segments = instantiate(compose("search", "model=segments").model.ranker, _convert_="all")
+        assert ranker.retriever.parts.cfg.predictor.name == "segments"
+        assert GlobalHydra.instance().hydra is around
 
 
 @pytest.mark.parametrize("dim", [5, 384, 700])
