@@ -53,14 +53,14 @@ def compose(command: str, *overrides: str, folder: str | Path = ".", conf: Seque
     own = ",".join(quoted(str(Path(each).resolve())) for each in conf)
     found = [f"hydra.searchpath=[{own}]"] if own else []
     # Within a command, Hydra holds that command's configs, and takes no others beside them.
-    around = GlobalHydra.instance()
-    of_command = around.hydra
-    around.clear()
+    of_command = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = hydra.compose(command, [*found, *overrides])
     finally:
-        around.hydra = of_command
+        # Another instance than before: Hydra puts back a copy.
+        GlobalHydra.instance().hydra = of_command
     if "folder" in cfg.keys() and not any(each.startswith("folder=") for each in overrides):  # noqa: SIM118 unresolved
         cfg.folder = str(folder)
     return cfg
