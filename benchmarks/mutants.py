@@ -2,6 +2,7 @@
 
 python -m benchmarks.mutants                            every group of modules below
 python -m benchmarks.mutants moments metrics --sample 40   of two of them 40 faults each, always the same ones
+python -m benchmarks.mutants moments --sample 40 --seed 1  40 others, by which tests that the first led to are judged
 
 Needs pip install '.[mutants]' (cosmic-ray, which makes the faults). Works on a copy below outputs/mutants, goes on
 where it was broken off, and starts a group anew when its code has changed. When its tests have changed, the faults that
@@ -124,6 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], metavar="GROUP", help="all of them by default")
     parser.add_argument("--sample", type=int, default=0, help="so many faults of each group; 0 for all")
+    parser.add_argument("--seed", type=int, default=0, help="which sample")
     parser.add_argument("--place", type=Path, default=Path("outputs/mutants"), help="where sessions are kept")
     arguments = parser.parse_args()
     for name in IMPORTED:
@@ -131,20 +133,20 @@ def main() -> None:
     gc.freeze()  # Tests collect garbage; what was imported is none.
     rows = []
     for name in arguments.groups or GROUPS:
-        session = run(name, arguments.place.resolve() / name, arguments.sample)
+        session = run(name, arguments.place.resolve() / name, arguments.sample, arguments.seed)
         rows.append((name, *report(session)))
     print(f"{'group':12} {'faults':>7} {'noticed':>8} {'share':>7}  (equivalent ones left out: {EQUIVALENT.name})")
     for name, faults, noticed in rows:
         print(f"{name:12} {faults:7} {noticed:8} {100 * noticed / max(faults, 1):6.1f}%")
 
 
-def run(name: str, place: Path, sample: int) -> Path:
+def run(name: str, place: Path, sample: int, seed: int) -> Path:
     """Try the faults of a group that are still to be tried; returns the session's file."""
     tests: dict[str, Sequence[str]] = {}
     for where, theirs in GROUPS[name].items():
         for module in files([where]):
             tests.setdefault(module, tuple(theirs.split()))
-    code = digest(tests, str(sample))
+    code = digest(tests, f"{sample} {seed}")
     checks = digest(files(test for given in tests.values() for test in given))
     session, stamp, copy = place / "session.sqlite", place / "digests", place / "copy"
     code_before, checks_before = stamp.read_text().split() if stamp.is_file() else ("-", "-")
@@ -160,7 +162,7 @@ def run(name: str, place: Path, sample: int) -> Path:
     with chdir(copy), use_db(session, WorkDB.Mode.create) as database:
         if code != code_before:
             init([Path(module) for module in tests], database, {})
-            thin_out(database, sample)
+            thin_out(database, sample, seed)
             stamp.write_text(f"{code} -")
         unseen = [
             item
@@ -195,10 +197,10 @@ def digest(paths: Iterable[str], also: str = "") -> str:
     return found.hexdigest()
 
 
-def thin_out(database: WorkDB, sample: int) -> None:
+def thin_out(database: WorkDB, sample: int, seed: int) -> None:
     """Leave one fault of a kind at a place, none in annotations, and of the rest a sample."""
     items = sorted(database.work_items, key=lambda item: _place(item.mutations[0]))
-    random.Random(0).shuffle(items)
+    random.Random(seed).shuffle(items)
     annotated = {path: annotated_places(path) for path in {item.mutations[0].module_path for item in items}}
     kept: dict[tuple[object, ...], WorkItem] = {}
     for item in items:

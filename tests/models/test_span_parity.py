@@ -14,10 +14,10 @@ from src.data.batch import GroundTruth, Inputs
 from src.data.records import Moment
 from src.models.predictor import Streams
 from src.models.proposals.decode import best_spans
+from src.models.releases import read_published
 from src.models.span import losses
 from src.models.span.base import Embedding, SpanOutput
 from src.models.span.predictor import SpanSettings
-from tests.models.published import convert, is_predictor, ours
 
 
 class Golden:
@@ -35,32 +35,36 @@ class Golden:
         self.mask = torch.arange(self.input["video"].shape[1]) < self.input["video_length"][:, None]
         self.query_mask = self.input["word_ids"] != 0
 
-        hidden = len(self.weight["video_affine.linear.conv1d.weight"])
+        self.published = read_published(path)
         self.predictor = SpanSettings(
-            hidden=hidden,
+            **self.published.settings,
             heads=8,
             dropout=0.0,
-            similarity="trilinear",
-            ranking_layers=sum(
-                name.startswith("ranker.encoders.") and name.endswith(".weight") for name in self.weight
-            ),
             highlight_weight=float(self.input["highlight_lambda"]),
             highlight_extend=float(self.input["extend"]),
-            highlight_end="published",
             ranking_iou=(float(self.input["min_iou"]), float(self.input["max_iou"])),
             most_overlap=0.5,
             supervise="fused",
             paragraph_highlight=True,
         ).build()
-        self.predictor.load_state_dict(convert(self.weight))
-        self.video = self._embedding("video_affine")(self.input["video"], self.mask, self.inputs())
+        self.predictor.load_state_dict(self.of("predictor"))
+        self.video = self._embedding("embed_video")(self.input["video"], self.mask, self.inputs())
         table = torch.cat([self.weight[f"embedding_net.word_emb.{kind}_vec"] for kind in ("pad", "unk", "glove")])
-        self.query = self._embedding("embedding_net")(table[self.input["word_ids"]], self.query_mask, self.inputs())
+        self.query = self._embedding("embed_query")(table[self.input["word_ids"]], self.query_mask, self.inputs())
+
+    def of(self, module: str) -> dict[str, Tensor]:
+        """The published weights of a module of ours, by its names."""
+        prefix = f"{module}."
+        return {
+            name.removeprefix(prefix): value
+            for name, value in self.published.weights.items()
+            if name.startswith(prefix)
+        }
 
     def _embedding(self, name: str) -> Embedding:
-        weight = self.weight[f"{name}.linear.conv1d.weight"].squeeze(-1)
-        embedding = Embedding(weight.shape[1], weight.shape[0], 0.0)
-        embedding.linear.load_state_dict({"weight": weight, "bias": self.weight[f"{name}.linear.conv1d.bias"]})
+        weights = self.of(name)
+        embedding = Embedding(weights["linear.weight"].shape[1], len(weights["linear.weight"]), 0.0)
+        embedding.load_state_dict(weights)
         return embedding
 
     def run(self) -> SpanOutput:
@@ -151,8 +155,9 @@ def test_losses_and_gradients_agree(golden: Golden, monkeypatch: pytest.MonkeyPa
 
     gradients = {name: parameter.grad for name, parameter in golden.predictor.named_parameters()}
     for name, norm in golden.gradient.items():
-        if is_predictor(name):
-            gradient = gradients.pop(ours(name))
+        own = golden.published.names.get(name, "")
+        if own.startswith("predictor."):
+            gradient = gradients.pop(own.removeprefix("predictor."))
             assert gradient is not None, name
             # Softmax ignores a constant, so the gradients of key biases and of last biases are nothing but rounding.
             torch.testing.assert_close(gradient.norm(), norm, atol=1e-6, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}")

@@ -1,4 +1,4 @@
-"""Checkpoints of the published VSLNet (the PyTorch version), and of Shuffling."""
+"""Checkpoints of the published VSLNet (the PyTorch version), EMB and Shuffling."""
 
 from __future__ import annotations
 
@@ -9,13 +9,26 @@ from src.models.published import LSTM, Published, Release, Weights
 from src.models.span.letters import CHANNELS
 
 # Applied in order, each wherever it matches.
-RENAMES: tuple[tuple[str, str], ...] = (
+_INPUTS: tuple[tuple[str, str], ...] = (
     (r"\.conv1d", ""),
     (r"^video_affine\.", "embed_video."),
     (r"^embedding_net\.linear\.", "embed_query.linear."),
+    (r"^embedding_net\.word_emb\.unk_vec$", "unknown_word"),
+)
+
+_FUSION: tuple[tuple[str, str], ...] = (
+    (r"cq_attention\.w4C$", "similarity.sequence.weight"),
+    (r"cq_attention\.w4Q$", "similarity.query.weight"),
+    (r"cq_attention\.w4mlu$", "similarity.product"),
+    (r"cq_attention\.cqa_linear\.", "mix."),
+    (r"cq_concat\.weighted_pool\.", "pool."),
+    (r"cq_concat\.", "output."),
+)
+
+VSLNET: tuple[tuple[str, str], ...] = (
+    *_INPUTS,
     (r"^embedding_net\.char_emb\.char_emb\.", "embed_query.letters.vectors."),
     (r"^embedding_net\.char_emb\.char_convs\.(\d)\.0\.", r"embed_query.letters.convolutions.\1."),
-    (r"^embedding_net\.word_emb\.unk_vec$", "unknown_word"),
     (r"^feature_encoder\.", "encoder."),
     (r"^predictor\.encoder\.", "span.start.encoder."),
     (r"^predictor\.(start|end)_encoder\.lstm\.", r"span.\1.lstm."),
@@ -30,21 +43,49 @@ RENAMES: tuple[tuple[str, str], ...] = (
     (r"\.attention_block\.layer_norm2\.", ".attention.output_norm."),
     (r"\.attention_block\.out_layer\.", ".attention.output."),
     (r"\.attention_block\.", ".attention.attention."),
-    (r"^cq_attention\.w4C$", "fusion.similarity.sequence.weight"),
-    (r"^cq_attention\.w4Q$", "fusion.similarity.query.weight"),
-    (r"^cq_attention\.w4mlu$", "fusion.similarity.product"),
-    (r"^cq_attention\.cqa_linear\.", "fusion.mix."),
-    (r"^cq_concat\.weighted_pool\.", "fusion.pool."),
-    (r"^cq_concat\.", "fusion.output."),
+    (r"^(?=cq_)", "fusion."),
+    *_FUSION,
 )
 
-# The word vectors, which stand in the project's stores.
-UNUSED = ("embedding_net.word_emb.pad_vec", "embedding_net.word_emb.glove_vec")
+EMB: tuple[tuple[str, str], ...] = (
+    *_INPUTS,
+    (r"^encoder\.p2p\.", "ranking.self_attention."),
+    (r"^encoder\.p2w\.", "ranking.query_to_proposals."),
+    (r"^encoder\.w2p\.", "ranking.proposals_to_query."),
+    (r"^encoder\.s2s\.", "ranking.context."),
+    (r"^encoder\.pq2q\.", "ranking.query_context."),
+    (r"^encoder\.f2f\.", "encoder.explore."),
+    (r"^encoder\.w2w\.", "encoder.explore_query."),
+    (r"^encoder\.f2w\.", "encoder.attend."),
+    (r"^encoder\.w2f\.", "encoder.attend_query."),
+    (r"^encoder\.v2v\.", "encoder.context."),
+    (r"^encoder\.vq2q\.", "encoder.query_context."),
+    (r"\.layers\.0\.", "."),
+    (r"\.guide\.conv_layers\.0\.", ".guide.depthwise."),
+    (r"\.guide\.conv_layers\.1\.", ".guide.pointwise."),
+    (r"\.guide\.layer_norm\.", ".guide.norm."),
+    (r"\.dense\.", ".feed_forward."),
+    (r"\.norm1\.", ".attention_norm."),
+    (r"\.norm2\.", ".feed_forward_norm."),
+    (r"^fuser1\.", "fusion."),
+    (r"^fuser2\.", "ranking.fusion."),
+    *_FUSION,
+    (r"^highlight_layer\.", "span.highlight."),
+    (r"^predictor\.(start|end)_encoder\.dense_output\.", r"span.\1.state."),
+    (r"^predictor\.(start|end)_encoder\.rnn\.(\w+)_reverse$", r"span.\1.lstm.backwards.\2"),
+    (r"^predictor\.(start|end)_encoder\.rnn\.", r"span.\1.lstm.forwards."),
+    (r"^predictor\.(start|end)_block\.", r"span.\1.score."),
+    (r"^ranker\.encoders\.", "ranking.scorer.convolutions."),
+    (r"^ranker\.predictor\.", "ranking.scorer.score."),
+)
+
+# The word vectors, which stand in the project's stores, and EMB's code of places, which is computed.
+UNUSED = ("embedding_net.word_emb.pad_vec", "embedding_net.word_emb.glove_vec", "position.pe")
 
 
-def rename(name: str) -> str:
+def rename(name: str, rules: tuple[tuple[str, str], ...]) -> str:
     """Our name of a published parameter."""
-    name = published.rename(name, RENAMES)
+    name = published.rename(name, rules)
     return name if name.startswith(("embed_", "unknown_word")) else f"predictor.{name}"
 
 
@@ -56,12 +97,16 @@ def _reshape(name: str, weight: Tensor) -> Tensor:
         return weight.squeeze(0)
     if ".letters.convolutions." in name and weight.ndim == 4:
         return weight.squeeze(2)
+    if ".guide.depthwise." in name:
+        return weight.squeeze(1).transpose(1, 2)  # (d, 1, k, 3) → (d, 3, k)
+    if ".guide.pointwise.weight" in name:
+        return weight[..., 0, 0]
     return weight.squeeze(2) if weight.ndim == 3 and "depthwise" not in name else weight
 
 
 def read(weights: Weights) -> Published:
     """The VSLNet of a published state dict."""
-    names = {name: rename(name) for name in weights if name not in UNUSED}
+    names = {name: rename(name, VSLNET) for name in weights if name not in UNUSED}
     ours = {own: _reshape(own, weights[name].float()) for name, own in names.items()}
     shared = {name: weight for name, weight in ours.items() if name.startswith("predictor.span.start.encoder.")}
     ours |= {name.replace("start", "end", 1): weight for name, weight in shared.items()}
@@ -77,6 +122,27 @@ def read(weights: Weights) -> Published:
         },
         video_dim=ours["embed_video.linear.weight"].shape[1],
         text_dim=query.shape[1] - (0 if letters is None else sum(CHANNELS)),
+        weights=ours,
+        names=names,
+    )
+
+
+def read_emb(weights: Weights) -> Published:
+    """The EMB of a published state dict, which says nothing of its losses and labels."""
+    names = {name: rename(name, EMB) for name in weights if name not in UNUSED}
+    ours = {own: _reshape(own, weights[name].float()) for name, own in names.items()}
+    hidden, text_dim = ours["embed_query.linear.weight"].shape
+    return Published(
+        predictor="emb",
+        settings={
+            "hidden": hidden,
+            "similarity": "trilinear",
+            "ranking_layers": published.count(weights, r"ranker\.encoders\.(\d+)\."),
+            "highlight_end": "published",
+            "guide_kernel": ours["predictor.encoder.explore.guide.depthwise.weight"].shape[-1],
+        },
+        video_dim=ours["embed_video.linear.weight"].shape[1],
+        text_dim=text_dim,
         weights=ours,
         names=names,
     )
@@ -126,5 +192,6 @@ RELEASES = (
         ("embedding_net.linear.conv1d.weight", "feature_encoder.pos_embedding.position_embeddings.weight"),
         read,
     ),
+    Release("EMB", ("embedding_net.linear.conv1d.weight", "encoder.f2f.layers.0.dense.0.conv1d.weight"), read_emb),
     Release("Shuffling", ("sentence_encoder.word_embed.weight", "video_encoder.norm.weight"), read_shuffling),
 )
