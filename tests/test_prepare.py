@@ -20,6 +20,7 @@ from src.data.records import Narratives
 from src.data.splits import load_split
 from src.errors import UserError
 from src.playroom.generation import generate
+from src.videos.frames import read_views
 from tests.compose import compose
 from tests.playroom.sizes import SMALL
 
@@ -182,7 +183,9 @@ def test_what_is_missing_is_named_as_the_user_names_it(data: Path, monkeypatch: 
     assert "no video features at elsewhere/activitynet/i3d: get them" in said
 
 
-def test_everything_is_made_of_a_folder_of_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_everything_is_made_of_a_folder_of_videos(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     generate(tmp_path / "playroom", SMALL, seed=0, workers=2)
     videos = (tmp_path / "playroom" / "videos").rename(tmp_path / "elsewhere")
     words = ["+experiment=playroom", "text=learned", f"videos={videos}"]
@@ -193,11 +196,16 @@ def test_everything_is_made_of_a_folder_of_videos(tmp_path: Path, caplog: pytest
         prepare(compose(*words, *paths, config="prepare"))
     assert not (tmp_path / "stores").exists()
     (tmp_path / one.name).rename(one)
+    decoded_again: list[Path] = []
+    monkeypatch.setattr(
+        "src.narrators.pipeline.read_views", lambda path, *how: decoded_again.append(path) or read_views(path, *how)
+    )
     with caplog.at_level("INFO"):
         prepare(compose(*words, *paths, config="prepare"))
     said = " ".join(caplog.messages)
     assert "features=pixels: 12 videos" in said
     assert "narrator=playroom: 12 videos" in said
+    assert len(decoded_again) == 1  # to measure the narrator's pace: it is told what was decoded for the features
     stores = {path.name for path in (tmp_path / "stores" / "playroom").glob("*.h5")}
     assert {name.split(".")[0] for name in stores} == {"features", "narratives", "queries"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +18,12 @@ from src.data.narratives import read_narratives, write_narratives
 from src.data.statistics import table
 from src.data.store import listing
 from src.errors import UserError
-from src.features.computed import FromVideos, pace
+from src.features.computed import FromVideos, computed_meanwhile, pace
 from src.models.published import Published
 from src.models.releases import read_published
 from src.narrators.build import build_narrator
 from src.narrators.journal import alone
-from src.narrators.narrator import Reading
+from src.narrators.narrator import Outcome, Reading
 from src.narrators.pipeline import FrameNarrator
 from src.narrators.writing import narrate_missing, require_narrated
 from src.places import WEIGHTS, Places
@@ -38,6 +38,7 @@ from src.runs.checkpoints import (
 )
 from src.runs.configuration import configuration
 from src.videos.collection import Item, collect
+from src.videos.tap import Tap
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +79,8 @@ def import_captions(cfg: DictConfig) -> None:
 
 
 def from_videos(cfg: DictConfig) -> DictConfig:
-    """Narrate the videos of the data set that are not narrated, from the files at `videos`, and let their features be
-    computed of them. All that lacks is named first, and what the work will take.
+    """Narrate the videos of the data set that are not narrated, from the files at `videos`, and compute their features
+    meanwhile. All that lacks is named first, and what the work will take. Features alone are left to their store.
 
     Returns:
         The config whose features are computed: those that stand in for published ones, where it names such.
@@ -100,6 +101,7 @@ def from_videos(cfg: DictConfig) -> DictConfig:
         raise UserError("; and ".join(missing))
     shortest = min(items, key=lambda item: seconds[item.video]).path
     assert shortest is not None
+    todo: list[str] = []
     if isinstance(layout, FromVideos):
         todo = [item.video for item in items if not layout.is_kept(item.video)]
         _tell(f"features={cfg.features.name}", todo, seconds, lambda: pace(layout, shortest))
@@ -110,15 +112,27 @@ def from_videos(cfg: DictConfig) -> DictConfig:
         told = {narratives.video for narratives in read_narratives(output)} if output.is_file() else set()
         untold = [item.video for item in items if item.video not in told]
         _tell(f"narrator={narrator.name}", untold, seconds, lambda: narrator.pace(shortest, reading))
-    if isinstance(layout, FromVideos):
-        # What fails is told when the store is made of the others; captions, which take longer, do not wait for it.
-        layout.compute(item.video for item in items)
     if isinstance(narrator, FrameNarrator) and untold:
-        failed = narrate_missing(
-            items, output, narrator.writer(reading), False, partial(narrator.outcomes, reading=reading)
-        )
+
+        def outcomes(wanted: list[Item]) -> Iterator[Outcome]:
+            if not isinstance(layout, FromVideos) or not todo:
+                return narrator.outcomes(wanted, reading)
+            return _narrated_beside(narrator, reading, wanted, layout, todo)
+
+        failed = narrate_missing(items, output, narrator.writer(reading), False, outcomes)
         require_narrated(failed, len(items), output)
     return cfg
+
+
+def _narrated_beside(
+    narrator: FrameNarrator, reading: Reading, wanted: Sequence[Item], layout: FromVideos, todo: Sequence[str]
+) -> Iterator[Outcome]:
+    """Narrate the `wanted` while the features of `todo` are computed: the frames are decoded once for both."""
+    # Two libraries may differ in the pixels of a picture.
+    shared = {*todo} & {item.video for item in wanted} if layout.reading.reader == reading.reader else ()
+    tap = Tap(narrator.view(reading), shared, partial(narrator.frames, reading=reading))
+    with computed_meanwhile(layout, todo, tap):
+        yield from narrator.outcomes(wanted, reading, tap.frames)
 
 
 def _tell(what: str, todo: Sequence[str], seconds: Mapping[str, float], pace: Callable[[], float]) -> None:

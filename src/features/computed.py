@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 import time
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from src.files import digest, whole
 from src.progress import Progress
 from src.videos.collection import Ids, Item, collect
 from src.videos.frames import PATIENCE, READERS, TIMES, Backend, Crop, Frame, Longest, Take, View, read_views
+from src.videos.tap import Tap
 
 _log = logging.getLogger(__name__)
 
@@ -110,8 +113,8 @@ class Computed:
     def missing(self) -> list[str]:
         return self.extractor.missing()
 
-    def compute(self, videos: Iterable[str]) -> dict[str, str]:
-        return compute([self], videos)
+    def compute(self, videos: Iterable[str], tap: Tap | None = None) -> dict[str, str]:
+        return compute([self], videos, tap)
 
     def __call__(self, video: str) -> NDArray[np.float32]:
         kept = self.kept(video)
@@ -200,8 +203,13 @@ class ComputedStreams(Streams):
         """The video files by their ids."""
         return self.computed[0].files
 
-    def compute(self, videos: Iterable[str]) -> dict[str, str]:
-        return compute(self.computed, videos)
+    @property
+    def reading(self) -> Reading:
+        """How they are read."""
+        return self.computed[0].reading
+
+    def compute(self, videos: Iterable[str], tap: Tap | None = None) -> dict[str, str]:
+        return compute(self.computed, videos, tap)
 
     def is_kept(self, video: str) -> bool:
         """Whether the features of a video were computed before."""
@@ -253,8 +261,9 @@ def pace(layout: FromVideos, path: Path) -> float:
     return max(decoding, computing)
 
 
-def compute(layouts: Sequence[Computed], videos: Iterable[str]) -> dict[str, str]:
-    """Compute the features of videos that are not kept yet, in one pass over the frames for all `layouts`.
+def compute(layouts: Sequence[Computed], videos: Iterable[str], tap: Tap | None = None) -> dict[str, str]:
+    """Compute the features of videos that are not kept yet, in one pass over the frames for all `layouts`, and for
+    whoever takes frames from `tap` meanwhile.
 
     Returns:
         Why a video has none, by its id.
@@ -272,7 +281,7 @@ def compute(layouts: Sequence[Computed], videos: Iterable[str]) -> dict[str, str
     failures: dict[str, str] = {}
     clock = Clock()
     with Progress(None, "computing features", "video", len(todo)) as progress:
-        for outcome in extract(todo, [layout.stream for layout in layouts], reading, clock):
+        for outcome in extract(todo, [layout.stream for layout in layouts], reading, clock, tap):
             if isinstance(outcome, Extracted):
                 for layout, features in zip(layouts, outcome.features, strict=True):
                     layout.keep(outcome.video, features)
@@ -283,6 +292,37 @@ def compute(layouts: Sequence[Computed], videos: Iterable[str]) -> dict[str, str
             progress.update()
     _log.info("features of %d videos: %s", len(todo) - len(failures), clock)
     return dict(sorted(failures.items()))
+
+
+@contextmanager
+def computed_meanwhile(layout: FromVideos, videos: Sequence[str], tap: Tap) -> Iterator[None]:
+    """Compute the features of videos that are not kept yet while the block runs, which takes frames from `tap`.
+
+    What fails is told when the store is made of the others.
+
+    Raises:
+        UserError: No features can be computed at all. The block is run to its end first.
+    """
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            layout.compute(videos, tap)
+        except BaseException as error:  # raised again by whoever waits for this
+            failed.append(error)
+        finally:
+            tap.close()
+
+    # A daemon: whoever interrupts the block does not wait for it, and loses no more than the videos in flight.
+    thread = threading.Thread(target=work, name="features", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        tap.close()
+    thread.join()
+    if failed:
+        raise failed[0]
 
 
 def _of_file(layouts: Sequence[Computed], path: Path) -> list[NDArray[np.float32]]:

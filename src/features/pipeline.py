@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from src.errors import UserError, reason
 from src.features.extractor import Extractor
 from src.videos.collection import Item
 from src.videos.frames import Backend, Frame, Pixels, View, from_start, rate_of, read_views
+from src.videos.tap import Tap
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +112,11 @@ class Clock:
 
 
 def extract(
-    items: Sequence[Item], streams: Sequence[Stream], reading: Reading, clock: Clock | None = None
+    items: Sequence[Item],
+    streams: Sequence[Stream],
+    reading: Reading,
+    clock: Clock | None = None,
+    tap: Tap | None = None,
 ) -> Iterator[Extracted | Unreadable]:
     """What becomes of each video, as it is done. Its frames are decoded once for all streams.
 
@@ -119,6 +125,7 @@ def extract(
         streams: The extractors.
         reading: How files are read.
         clock: Kept up to date meanwhile.
+        tap: Is handed the frames of one more view; closed at the end.
 
     Raises:
         UserError: An extractor's model cannot be loaded, or its vectors do not fit.
@@ -129,7 +136,7 @@ def extract(
     clock = clock or Clock()
     drafts: dict[str, _Draft] = {}
     pending: dict[tuple[int, tuple[int, ...]], list[_Window]] = {}
-    decoded = _Decoded(items, streams, reading)
+    decoded = _Decoded(items, streams, reading, tap)
     try:
         for event in decoded.events(clock):
             draft = drafts.setdefault(event.video, _Draft([{} for _ in streams]))
@@ -150,6 +157,8 @@ def extract(
             _fill(drafts, pending.pop(key), streams[key[0]], clock)
         yield from _whole(drafts, list(drafts))
     finally:
+        if tap is not None:
+            tap.close()
         decoded.close()
 
 
@@ -202,7 +211,8 @@ def _vectors(batch: list[_Window], stream: Stream) -> NDArray[np.float32]:
 class _Decoded:
     """Windows and ends of videos, decoded by several threads, each with a process of its own."""
 
-    def __init__(self, items: Sequence[Item], streams: Sequence[Stream], reading: Reading) -> None:
+    def __init__(self, items: Sequence[Item], streams: Sequence[Stream], reading: Reading, tap: Tap | None) -> None:
+        self._tap = tap
         self._items = iter(items)
         self._streams = streams
         self._reading = reading
@@ -257,9 +267,7 @@ class _Decoded:
             if item.path is None:
                 raise UserError(f"no file of {item.video} among the videos")
             rate = rate_of(item.path, self._reading.patience)
-            views = [stream.view for stream in self._streams]
-            taken = read_views(item.path, views, self._reading.reader, self._reading.patience)
-            for number, frames in self._windows(taken):
+            for number, frames in self._windows(self._frames(item.video, item.path)):
                 chosen = self._streams[number].extractor.window(frames, rate)
                 if not chosen and not windows[number]:
                     # A video has one window at least, however short it is.
@@ -269,7 +277,19 @@ class _Decoded:
                     windows[number] += 1
         except UserError as error:
             problem = str(error)
+        if self._tap is not None:
+            self._tap.end(item.video, problem)
         yield _End(item.video, tuple(windows), problem)
+
+    def _frames(self, video: str, path: Path) -> Iterator[tuple[int, Frame]]:
+        """The frames of the streams, each with its stream's number. Those of the tap are handed on."""
+        tap = self._tap if self._tap is not None and self._tap.wants(video) else None
+        views = [stream.view for stream in self._streams] + ([tap.view] if tap is not None else [])
+        for number, frame in read_views(path, views, self._reading.reader, self._reading.patience):
+            if number < len(self._streams):
+                yield number, frame
+            elif tap is not None:
+                tap.put(video, frame)
 
     def _windows(self, taken: Iterator[tuple[int, Frame]]) -> Iterator[tuple[int, list[Pixels]]]:
         """The frames of each window with the number of its stream, as they are whole; the last may have fewer."""

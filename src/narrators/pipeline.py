@@ -7,9 +7,10 @@ import queue
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -20,10 +21,13 @@ from src.language.model import NoAnswerError
 from src.language.speech import spoken
 from src.narrators.narrator import Failure, Outcome, Reading
 from src.videos.collection import Item
-from src.videos.frames import TIMES, Pixels, read_frames
+from src.videos.frames import TIMES, Frame, Longest, Pixels, View, read_views
 from src.videos.similarity import Shown, without_similar
 
 T = TypeVar("T")
+
+Frames = Callable[[Item], Iterator[Frame]]
+"""Has the frames of a video, in order; raises a UserError where it cannot be read."""
 
 _log = logging.getLogger(__name__)
 
@@ -99,18 +103,38 @@ class FrameNarrator(ABC):
             NarrationError: Its frames cannot be captioned.
         """
         self.prepare()
-        frames = read_frames(path, self.interval, reading.reader, reading.longest, reading.patience)
-        batch = [frame.pixels for frame in islice(frames, self.batch_size)]
+        batch = [frame.pixels for frame in islice(self.frames(Item(path.stem, path), reading), self.batch_size)]
         started = time.monotonic()
         self.narrate(batch)
         return (time.monotonic() - started) / (len(batch) * self.interval * self.under_way)
 
-    def outcomes(self, items: Iterable[Item], reading: Reading) -> Iterator[Outcome]:
+    def view(self, reading: Reading) -> View:
+        """The frames of a video that it captions."""
+        return View(self.interval, "nearest", Longest(reading.longest))
+
+    def frames(self, item: Item, reading: Reading) -> Iterator[Frame]:
+        """The same, read from its file.
+
+        Raises:
+            UserError: There is no such file, or it cannot be read.
+        """
+        if item.path is None:
+            raise UserError(f"no file of {item.video} among the videos")
+        for _, frame in read_views(item.path, [self.view(reading)], reading.reader, reading.patience):
+            yield frame
+
+    def outcomes(self, items: Iterable[Item], reading: Reading, frames: Frames | None = None) -> Iterator[Outcome]:
+        """What becomes of each item, in their order; `frames`, where given, has their frames in place of their files.
+
+        Raises:
+            UserError: Nothing at all can be narrated.
+        """
         self.prepare()
+        frames = frames or partial(self.frames, reading=reading)
         draft = _Draft(self.writer(reading))
         with ThreadPoolExecutor(self.under_way, "narrator") as pool:
             # Twice as many as run at once wait for their turn, so that a slow call does not leave the others idle.
-            calls = _Prefetched(self._calls(pool, items, reading, draft), reading.ahead + 2 * self.under_way)
+            calls = _Prefetched(self._calls(pool, items, reading, draft, frames), reading.ahead + 2 * self.under_way)
             try:
                 for batch, call in calls:
                     yield from draft.add(batch, call)
@@ -119,27 +143,29 @@ class FrameNarrator(ABC):
                 pool.shutdown(cancel_futures=True)
 
     def _calls(
-        self, pool: ThreadPoolExecutor, items: Iterable[Item], reading: Reading, draft: _Draft
+        self,
+        pool: ThreadPoolExecutor,
+        items: Iterable[Item],
+        reading: Reading,
+        draft: _Draft,
+        frames: Frames,
     ) -> Iterator[tuple[_Batch, Future[list[str]] | None]]:
         """Each batch with the call that captions it; none for the rest of a video that has failed."""
-        for batch in self._batches(items, reading):
+        for batch in self._batches(items, reading, frames):
             in_vain = not batch.frames or draft.failed == batch.video
             yield batch, None if in_vain else pool.submit(self.narrate, [shown.frame.pixels for shown in batch.frames])
 
-    def _batches(self, items: Iterable[Item], reading: Reading) -> Iterator[_Batch]:
-        for video, path in items:
+    def _batches(self, items: Iterable[Item], reading: Reading, frames: Frames) -> Iterator[_Batch]:
+        for item in items:
             problem = None
             try:
-                if path is None:
-                    raise UserError(f"no file of {video} among the videos")
-                every = read_frames(path, self.interval, reading.reader, reading.longest, reading.patience)
-                frames = without_similar(every, reading.skip_similar)
+                shown = without_similar(frames(item), reading.skip_similar)
                 # The narrator may make its batches smaller while this runs ahead of it.
-                while batch := list(islice(frames, self.batch_size)):
-                    yield _Batch(video, batch)
+                while batch := list(islice(shown, self.batch_size)):
+                    yield _Batch(item.video, batch)
             except UserError as error:
                 problem = str(error)
-            yield _Batch(video, [], problem)
+            yield _Batch(item.video, [], problem)
 
 
 class _Draft:

@@ -11,10 +11,9 @@ import pytest
 
 from src.data.records import Narratives
 from src.errors import UserError
-from src.narrators import pipeline
 from src.narrators.narrator import Failure, NarrationError, Outcome, Reading
 from src.videos.collection import Item
-from src.videos.frames import Frame, Pixels, read_frames
+from src.videos.frames import Frame, Pixels
 from tests.narrators.colours import READING, Colours
 from tests.narrators.videos import write_video
 
@@ -105,17 +104,17 @@ def test_a_picture_that_the_model_cannot_take_fails_its_video_and_spares_the_res
     assert narrator.calls < 2 + 20 + 4
 
 
-def test_a_video_that_is_done_does_not_wait_for_the_next(items: list[Item], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_that_is_done_does_not_wait_for_the_next(items: list[Item]) -> None:
     """A decoder may take for ever at the next one."""
     release = threading.Event()
+    narrator = Colours(under_way=4)
 
-    def stuck(path: Path, *settings: object) -> Iterator[Frame]:
-        if path != items[0].path:
+    def stuck(item: Item) -> Iterator[Frame]:
+        if item != items[0]:
             release.wait()
-        yield from read_frames(path, *settings)  # type: ignore[arg-type]
+        yield from narrator.frames(item, READING)
 
-    monkeypatch.setattr(pipeline, "read_frames", stuck)
-    outcomes = Colours(under_way=4).outcomes(items, READING)
+    outcomes = narrator.outcomes(items, READING, stuck)
     assert next(outcomes).video == "v1"
     release.set()
     assert len(list(outcomes)) == 5
@@ -151,19 +150,19 @@ def test_what_stops_everything_is_raised_and_leaves_no_thread(items: list[Item])
     assert threading.active_count() == before
 
 
-def test_decoding_runs_ahead_but_not_far(items: list[Item], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoding_runs_ahead_but_not_far(items: list[Item]) -> None:
     """Memory is bounded: no more than `ahead` batches wait, whatever the length of the videos."""
     read = 0
+    reading = Reading("decord", 1344, 3)
+    narrator = Colours(batch_size=1, seconds=0.05)
 
-    def counted(*arguments: object) -> Iterator[Frame]:
+    def counted(item: Item) -> Iterator[Frame]:
         nonlocal read
-        for frame in read_frames(*arguments):  # type: ignore[arg-type]
+        for frame in narrator.frames(item, reading):
             read += 1
             yield frame
 
-    monkeypatch.setattr(pipeline, "read_frames", counted)
-    reading = Reading("decord", 1344, 3)
-    outcomes = Colours(batch_size=1, seconds=0.05).outcomes(items, reading)
+    outcomes = narrator.outcomes(items, reading, counted)
     next(outcomes)  # of a video of two frames
     deadline = time.monotonic() + 60
     while read < 4 and time.monotonic() < deadline:
