@@ -198,16 +198,16 @@ def digest(paths: Iterable[str], also: str = "") -> str:
 
 
 def thin_out(database: WorkDB, sample: int, seed: int) -> None:
-    """Leave one fault of a kind at a place, none in annotations, and of the rest a sample."""
+    """Leave one fault of a kind at a place, none that no result can show, and of the rest a sample."""
     items = sorted(database.work_items, key=lambda item: _place(item.mutations[0]))
     random.Random(seed).shuffle(items)
-    annotated = {path: annotated_places(path) for path in {item.mutations[0].module_path for item in items}}
+    inert = {path: inert_places(path) for path in {item.mutations[0].module_path for item in items}}
     kept: dict[tuple[object, ...], WorkItem] = {}
     for item in items:
         fault = item.mutations[0]
         kind = fault.operator_name.split("_")[0]
         place = (fault.start_pos[0], fault.start_pos[1])
-        if not any(start <= place < end for start, end in annotated[fault.module_path]):
+        if not any(start <= place < end for start, end in inert[fault.module_path]):
             kept.setdefault((str(fault.module_path), fault.start_pos, kind), item)
     chosen = list(kept.values())[: sample or None]
     skipped = {item.job_id for item in items} - {item.job_id for item in chosen}
@@ -218,15 +218,23 @@ def _place(fault: MutationSpec) -> tuple[str, str, int]:
     return str(fault.module_path), fault.operator_name, fault.occurrence
 
 
-def annotated_places(file: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """The (start, end) places of a file's type annotations, which Python does not evaluate here."""
-    found = []
+def inert_places(file: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """The (start, end) places of a file that no result depends on: type annotations, which Python does not evaluate
+    here, and guards against the code's own mistakes (`strict` of zip, `frozen` of a dataclass, abstractmethod)."""
+    found: list[ast.AST | None] = []
     for node in ast.walk(ast.parse(file.read_text())):
-        for field in ("annotation", "returns"):
-            part = getattr(node, field, None)
-            if isinstance(part, ast.expr) and part.end_lineno is not None and part.end_col_offset is not None:
-                found.append(((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)))
-    return found
+        found += [getattr(node, "annotation", None), getattr(node, "returns", None)]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("zip", "dataclass"):
+            found += [word.value for word in node.keywords if word.arg in ("strict", "frozen")]
+        if isinstance(node, ast.FunctionDef):
+            names = [each for each in node.decorator_list if isinstance(each, ast.Name)]
+            found += [name for name in names if name.id == "abstractmethod"]
+    # A decorator's fault takes the @ with it.
+    return [
+        ((node.lineno, node.col_offset - 1), (node.end_lineno, node.end_col_offset))  # type: ignore[attr-defined]
+        for node in found
+        if isinstance(node, ast.AST)
+    ]
 
 
 def tried(fault: MutationSpec, tests: Sequence[str], limit: float) -> WorkResult:

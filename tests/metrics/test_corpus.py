@@ -20,7 +20,7 @@ def placed(video: str, start: float, end: float) -> Placed:
 
 def test_videos_are_ranked_by_their_first_moment_and_moments_by_themselves() -> None:
     metric = CorpusRecall([1, 2, 5], [0.5, 0.7])
-    answer = [placed("b", 0, 10), placed("b", 20, 30), placed("a", 50, 60), placed("a", 0, 6), placed("a", 0, 10)]
+    answer = [placed("b", 0, 10), placed("b", 20, 30), placed("a", 50, 60), placed("a", 0, 6), placed("a", 0, 7)]
     metric.update([answer], asked("a", (0, 10), (80, 90)))
     values = {name: float(value) for name, value in metric.compute().items()}
     assert values == {

@@ -17,6 +17,7 @@ from torch import Tensor
 from src.data.batch import GroundTruth
 from src.data.records import Moment
 from src.metrics.average_precision import STEPS, MomentAveragePrecision
+from src.metrics.highlights import HighlightDetection
 from src.metrics.metric import MomentMetric
 from src.metrics.recall import DiscountedRecall, MeanIoU, Recall
 from src.metrics.split import SplitMetrics, rows_of
@@ -93,6 +94,32 @@ def test_the_discount_is_to_the_window_that_is_matched() -> None:
     # Off by 1 of 10 s at one end of the second window, which it overlaps by 3 of 4 s; the first it does not touch.
     windows, truth = [[[6.0, 9.0]]], [[[0.0, 1.0], [6.0, 10.0]]]
     assert value(DiscountedRecall([0.7], strict=False), windows, truth) == pytest.approx(100 * 0.9)
+
+
+def test_the_first_moment_alone_is_discounted_and_averaged() -> None:
+    windows = [[[0.0, 5.0], [0.0, 10.0]]]
+    assert value(DiscountedRecall([0.5], strict=False), windows, [[[0.0, 10.0]]]) == pytest.approx(50)
+    assert value(MeanIoU(), windows, [[[0.0, 10.0]]]) == pytest.approx(50)
+
+
+def test_an_end_further_off_than_the_video_is_long_is_worth_nothing() -> None:
+    # IoU 1/3: a hit, whose end is 20 s off in a video of 10 s.
+    assert value(DiscountedRecall([0.3], strict=False), [[[0.0, 30.0]]], [[[0.0, 10.0]]]) == 0
+
+
+def test_a_query_without_an_answer_has_an_iou_of_zero() -> None:
+    metric = MeanIoU()
+    windows = torch.tensor([[[0.0, 10.0]], [[0.0, 10.0]]])
+    ranked = RankedMoments.of(windows, torch.tensor([[1.0], [-math.inf]]), torch.tensor([0, 0]))
+    metric.update(ranked, annotated(torch.tensor([[[0.0, 10.0]], [[0.0, 10.0]]])))
+    assert metric.compute() == {"mIoU": 50}
+
+
+def test_windows_that_another_query_of_the_batch_has_more_are_none_to_be_found() -> None:
+    metric = precision()
+    truth = annotated(torch.tensor([[[0.0, 5.0], [NAN, NAN]], [[0.0, 5.0], [5.0, 10.0]]]))
+    metric.update(answers(torch.tensor([[[0.0, 5.0], [6.0, 9.0]], [[0.0, 5.0], [5.0, 10.0]]])), truth)
+    assert metric.compute()["mAP"] == pytest.approx(100)
 
 
 def test_a_strict_comparison_is_that_of_every_recall() -> None:
@@ -228,12 +255,26 @@ def test_a_part_of_a_split_is_scored_as_its_queries_alone() -> None:
     whole = SplitMetrics.of("novel_word", truth.moments, metrics)
     whole.update(ranked, truth)
     members = torch.tensor([False, True] * 3)
+    # No query of this batch is of a part that comes before it.
+    whole_of_more = SplitMetrics("novel_word", ["novel_word:ADV", *whole.rows], metrics)
+    whole_of_more.update(ranked, truth)
     alone = SplitMetrics("nouns", ["nouns"], metrics)
     alone.update(ranked.of_queries(members), truth.of_queries(members))
     values = whole.compute()
     for name, expected in alone.compute().items():
-        assert float(values[name.replace("nouns", "novel_word:NOUN")]) == pytest.approx(float(expected))
+        name = name.replace("nouns", "novel_word:NOUN")
+        assert float(values[name]) == pytest.approx(float(expected))
+        assert whole_of_more.compute()[name] == values[name]
     assert "novel_word/mIoU" in values
+
+
+def test_highlights_are_scored_of_a_split_alone_and_nothing_of_one_without_answers() -> None:
+    moment = Moment("0", "v", "dice the soup", ((0.0, 1.0),), 2.0, (("NOUN", "soup"),))
+    of_rows = SplitMetrics.of("novel_word", [moment], lambda: {"a": HighlightDetection(), "b": MeanIoU()})
+    kinds = dict(zip(of_rows.rows, [[type(each) for each in row] for row in of_rows.metrics], strict=True))  # type: ignore[attr-defined]
+    assert kinds == {"novel_word": [HighlightDetection, MeanIoU], "novel_word:NOUN": [MeanIoU]}
+    assert SplitMetrics.of("test", [replace(moment, windows=())], metrics).rows == []
+    assert SplitMetrics.of("val", [], metrics).rows == ["val"]
 
 
 def test_a_query_counts_in_the_row_of_each_part_of_speech_of_its_novel_words() -> None:
@@ -247,10 +288,10 @@ def test_a_query_counts_in_the_row_of_each_part_of_speech_of_its_novel_words() -
 
 def test_the_table_has_a_line_a_row_and_a_column_a_metric() -> None:
     lines = table({"test/test_iid/R1@0.5": 12.345, "test/test_ood/R1@0.5": 1.0, "test/test_ood/mIoU": 2.0}).splitlines()
-    assert [line.split() for line in lines] == [
-        ["split", "R1@0.5", "mIoU"],
-        ["test_iid", "12.35"],
-        ["test_ood", "1.00", "2.00"],
+    assert [line.rstrip() for line in lines] == [
+        "split      R1@0.5     mIoU",
+        "test_iid    12.35",
+        "test_ood     1.00     2.00",
     ]
 
 

@@ -103,6 +103,7 @@ def test_a_submission_passes_the_official_checks(tmp_path: Path) -> None:
     assert first["pred_relevant_windows"] == [[0.33, 150.0, 0.9], [0.0, 2.0, 0.1]]
     assert first["pred_saliency_scores"] == list(range(75))
     # 21 s are ten whole clips; each has the score of the snippet, of eleven, in which its middle lies.
+    assert "“quoted”" in (tmp_path / "submission" / "s.jsonl").read_text(encoding="utf-8")  # for people, too
     assert second["pred_relevant_windows"] == [[0.12, 21.0, 0.123457]]
     assert second["pred_saliency_scores"] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert [len(each.saliency) for each in read_predictions(tmp_path / "submission" / "s.jsonl", moments)] == [75, 10]
