@@ -61,6 +61,7 @@ GROUPS = {
         "src/data/splits.py": "tests/data/test_splits.py",
         "src/data/statistics.py": "tests/data/test_statistics.py",
         "src/data/store.py": "tests/data/test_store.py",
+        "src/data/tags.py": "tests/models/test_primitives.py",
         "src/data/text_stores.py": "tests/data/test_text_stores.py",
         "src/data": "tests/data/test_datamodule.py tests/data/test_loader.py",
     },
@@ -69,16 +70,21 @@ GROUPS = {
             f"src/models/detr/{name}.py": f"tests/models/detr/test_{name}.py tests/models/detr/test_predictors.py"
             for name in ("bm_detr", "cg_detr", "eatr", "mesm", "task_weave", "tr_detr", "uvcom")
         },
-        "src/models/detr/published.py": "tests/models/detr/test_published.py tests/models/detr/test_parity.py",
+        "src/models/detr/published.py": "tests/models/detr/test_published.py tests/test_conversion.py",
         "src/models/detr": "tests/models/detr/test_values.py tests/models/detr/test_parts.py"
         " tests/models/detr/test_parity.py tests/models/detr/test_predictors.py",
         **{
             f"src/models/{name}.py": f"tests/models/test_{name}.py"
             for name in ("dropout", "negatives", "primitives", "schedules", "shuffling")
         },
+        **{
+            f"src/models/{family}/published.py": "tests/test_conversion.py"
+            for family in ("points", "proposals", "regression", "span")
+        },
         "src/models/points": "tests/models/points",
         "src/models/proposals": "tests/models/test_values.py tests/models/proposals",
         "src/models/regression": "tests/models/regression",
+        "src/models/span/qave.py": "tests/models/test_shuffling.py",
         "src/models/span": "tests/models/test_values.py tests/models/test_span_parity.py tests/models/span"
         " tests/models/test_tea.py",
         "src/models/tea.py": "tests/models/test_tea.py tests/test_training.py",

@@ -153,7 +153,8 @@ def test_another_query_is_of_another_source() -> None:
     other, known = next_other(["a", "a", "b", "c", "c"])
     assert other.tolist() == [2, 2, 3, 0, 0]
     assert known.all()
-    assert next_other(["a", "a"])[1].tolist() == [False, False]
+    chosen, known = next_other(["a", "a", "a"])
+    assert (chosen.tolist(), known.tolist()) == ([1, 2, 0], [False] * 3)
 
 
 def test_a_moment_is_moved_within_its_video() -> None:

@@ -30,6 +30,14 @@ def test_logits_spans_and_saliency_of_every_layer(golden: Golden) -> None:
         assert_close(output.negative[mask], golden["output/saliency_scores_neg"][mask], **CLOSE)
 
 
+def test_answers_after_training_are_the_published_ones(golden: Golden) -> None:
+    golden.predictor.eval()
+    output = golden.run()
+    assert_close(output.logits[-1], golden["output/pred_logits"], **CLOSE)
+    assert_close(output.spans[-1], golden["output/pred_spans"], **CLOSE)
+    assert_close(output.saliency[golden.video_mask], golden["output/saliency_scores"][golden.video_mask], **CLOSE)
+
+
 def test_every_loss_of_both_layers(golden: Golden) -> None:
     terms = golden.predictor.terms(golden.run(), golden.inputs, golden.target)
     weights = {"span": 10.0, "giou": 1.0, "label": 4.0, "saliency": 1.0}
