@@ -50,6 +50,7 @@ GROUPS = {
     "data": {
         "src/data/annotations/parts.py": "tests/data/annotations/test_parts.py",
         "src/data/annotations": "tests/data/annotations/test_readers.py",
+        "src/data/batch.py": "tests/data/test_datamodule.py tests/metrics/test_recall.py tests/models/test_values.py",
         "src/data/caption_formats.py": "tests/data/test_narratives.py",
         "src/data/feature_stores.py": "tests/data/test_layouts.py",
         "src/data/layouts.py": "tests/data/test_layouts.py",
@@ -60,9 +61,9 @@ GROUPS = {
         "src/data/similarity.py": "tests/models/test_values.py",
         "src/data/splits.py": "tests/data/test_splits.py",
         "src/data/statistics.py": "tests/data/test_statistics.py",
-        "src/data/store.py": "tests/data/test_store.py",
+        "src/data/store.py": "tests/data/test_store.py tests/data/test_text_stores.py tests/test_odd_files.py",
         "src/data/tags.py": "tests/models/test_primitives.py",
-        "src/data/text_stores.py": "tests/data/test_text_stores.py",
+        "src/data/text_stores.py": "tests/data/test_text_stores.py tests/rewording/test_rewording.py",
         "src/data": "tests/data/test_datamodule.py tests/data/test_loader.py",
     },
     "models": {
