@@ -7,12 +7,13 @@ from pathlib import Path
 
 # Before torch is imported: processes that tests compare must add in one order, and tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Where whoever runs the tests keeps data, which no test may read or write.
-for place in ("DATA", "FEATURES", "STORES", "OUTPUTS"):
-    os.environ.pop(f"TEA_{place}", None)
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Where whoever runs the tests keeps data, which no test may read or write.
+for place in ("DATA", "FEATURES", "STORES", "OUTPUTS"):
+    os.environ.pop(f"TEA_{place}", None)
 
 # How long an example takes, and to make one, depends on what else the machine does.
 settings.register_profile("tea", deadline=None, suppress_health_check=[HealthCheck.too_slow])

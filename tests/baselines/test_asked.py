@@ -115,12 +115,14 @@ def test_the_command_evaluates_it(tmp_path: Path) -> None:
 def test_frames_are_shown_with_their_times(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "videos" / "v.mp4", [n / 4 for n in range(32)])
-    unseen = Question(Moment("x", "other", "a", ((0.0, 1.0),), 8.0))
+    (tmp_path / "videos" / "bad.mp4").write_text("no video")
+    unseen, unread = (Question(Moment(video, video, "a", ((0.0, 1.0),), 8.0)) for video in ("other", "bad"))
     with serve(say("2 - 4")) as server:
         baseline = asked(tmp_path, server.url, "baseline.frames=4", baseline="video_llm")
-        found, missing = baseline.predict([*questions("a"), unseen], top=5)
+        missing, broken, found = baseline.predict([unseen, unread, *questions("a")], top=5)
     assert found.windows == ((2.0, 4.0, 0.0),)
-    assert missing.windows == ((0.0, 0.0, 0.0),)
+    assert missing.windows == broken.windows == ((0.0, 0.0, 0.0),)
+    assert "2 of 3 queries have no answer" in caplog.text
     assert "no file of other among" in caplog.text
     (content,) = prompts(server)
     assert [part["text"] for part in content[:-1] if part["type"] == "text"] == ["0.0 s:", "2.0 s:", "4.0 s:", "6.0 s:"]

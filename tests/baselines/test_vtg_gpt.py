@@ -27,6 +27,11 @@ def test_runs_above_the_threshold_are_proposed() -> None:
     assert whole[:2] == (1, 9)
 
 
+def test_the_threshold_is_a_tenth() -> None:
+    # Two reach 0.5, the edge of the tenth in which the second lies; 0.45 is below it.
+    assert propose(np.array([1.0, 0.55, 0.45, 0.0]), least=2, gap=1)[0][:2] == (0, 1)
+
+
 def test_fewer_snippets_than_must_reach_it_are_all_above() -> None:
     assert [proposal[:2] for proposal in propose(np.array([0.0, 1.0, 0.5]), least=8, gap=1)] == [(1, 2)]
 
