@@ -22,7 +22,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import chdir
+from contextlib import ExitStack, chdir
 from functools import cache
 from importlib import import_module
 from multiprocessing import get_context
@@ -247,7 +247,11 @@ def inert_places(file: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
 def tried(fault: MutationSpec, tests: Sequence[str], limit: float) -> WorkResult:
     """What the tests say to a fault; the result's `diff` is the first line that it changed."""
     operator = get_operator(fault.operator_name)(**fault.operator_args)
-    with use_mutation(fault.module_path, operator, fault.occurrence) as (sound, faulty):
+    with ExitStack() as mutated:
+        try:
+            sound, faulty = mutated.enter_context(use_mutation(fault.module_path, operator, fault.occurrence))
+        except AttributeError:  # cosmic-ray replaces no exception that is named with its module
+            faulty = None
         if faulty is None:
             return WorkResult(worker_outcome=WorkerOutcome.NO_TEST)
         pairs = zip(sound.splitlines(), faulty.splitlines(), strict=False)
