@@ -50,8 +50,8 @@ GROUPS = {
     "data": {
         "src/data/annotations/parts.py": "tests/data/annotations/test_parts.py",
         "src/data/annotations": "tests/data/annotations/test_readers.py",
-        "src/data/batch.py": "tests/data/test_datamodule.py tests/metrics/test_recall.py tests/models/test_values.py",
-        "src/data/caption_formats.py": "tests/data/test_narratives.py",
+        "src/data/batch.py": "tests/data/test_batch.py tests/data/test_datamodule.py",
+        "src/data/caption_formats.py": "tests/data/test_narratives.py tests/test_odd_files.py",
         "src/data/feature_stores.py": "tests/data/test_layouts.py",
         "src/data/layouts.py": "tests/data/test_layouts.py",
         "src/data/narratives.py": "tests/data/test_narratives.py",

@@ -125,6 +125,8 @@ def test_captions_by_clip_are_placed_in_the_middle_of_theirs(tmp_path: Path) -> 
     folder.mkdir(parents=True)
     (folder / "v_0_4.jsonl").write_text(TWO.replace("\\u2028", "\u2028") + "\n")
     assert captions(tmp_path / "captions") == [EXPECTED]
+    (folder / "v_0_4.jsonl").write_text(clips({"moment": 10**9, "description": "as late as can be"}))
+    assert captions(tmp_path / "captions")[0].times == (2e9 + 1,)
     with zipfile.ZipFile(tmp_path / "captions.zip", "w") as archive:
         archive.writestr("val/v_0_4.jsonl", TWO)
         archive.writestr("__MACOSX/val/._v_0_4.jsonl", "shadow")

@@ -127,6 +127,12 @@ def test_a_query_whose_answer_is_kept_back_has_none(tmp_path: Path) -> None:
     assert (moment.query_id, moment.windows, moment.saliency, moment.clip_seconds) == ("3158", (), (), 1.0)
 
 
+def test_a_name_as_long_as_a_file_may_have_and_an_id_of_text_are_read(tmp_path: Path) -> None:
+    name = f"{'x' * 190}_0.0_150.0"
+    ((*_, moment),) = [moments(qvhighlights(tmp_path, vid=name, qid="q7"))]
+    assert (moment.video, moment.query_id) == (name, "q7")
+
+
 CAPTIONS = {"duration": 9.0, "timestamps": [[0, 1], [1, 2]], "sentences": ["a", "b"]}
 TACOS = {"fps": 10, "num_frames": 90, "timestamps": [[0, 10]], "sentences": ["a"]}
 QVHIGHLIGHTS = {
@@ -174,13 +180,24 @@ def qvhighlights(folder: Path, **changes: Any) -> Reader:
         (tacos, {"fps": 0}, "f.json: video vid: fps is 0"),
         (tacos, {"timestamps": [["x", 1]]}, "f.json: video vid, sentence 1: the start is no finite number ('x')"),
         (qvhighlights, {"vid": "x"}, "f.json:2: vid must read YOUTUBE-ID_START_END, found 'x'"),
+        (qvhighlights, {"vid": "x_0.0"}, "f.json:2: vid must read YOUTUBE-ID_START_END, found 'x_0.0'"),
+        (qvhighlights, {"vid": "../x_0.0_150.0"}, "f.json:2: '../x_0.0_150.0' is no video's name"),
+        (qvhighlights, {"vid": "/x_0.0_150.0"}, "f.json:2: '/x_0.0_150.0' is no video's name"),
+        (qvhighlights, {"vid": f"{'x' * 191}_0.0_150.0"}, "is no video's name"),  # of 201 bytes
+        (qvhighlights, {"qid": 1.5}, "f.json:2: qid must be a number or text, found 1.5"),
+        (qvhighlights, {"qid": None}, "f.json:2: qid must be a number or text, found None"),
+        (qvhighlights, {"qid": True}, "f.json:2: qid must be a number or text, found True"),
         (qvhighlights, {"query": ""}, "f.json:2: the query is empty"),
         (qvhighlights, {"relevant_windows": []}, "f.json:2: the query has no moment"),
         (qvhighlights, {"relevant_windows": ...}, "f.json:2: no 'relevant_windows' here"),
         (qvhighlights, {"relevant_windows": 3}, "f.json:2: relevant_windows must be a list"),
+        (qvhighlights, {"relevant_windows": [[0, 2e9]]}, "f.json:2: the moment lies at (0.0, 2000000000.0), which"),
+        (qvhighlights, {"relevant_clip_ids": [True]}, "f.json:2: clip True is not one of"),
+        (qvhighlights, {"relevant_clip_ids": [-1]}, "f.json:2: clip -1 is not one of"),
         (qvhighlights, {"relevant_clip_ids": [75]}, "f.json:2: clip 75 is not one of the 150 s video's 2 s clips"),
         (qvhighlights, {"duration": 21, "relevant_clip_ids": [10]}, "f.json:2: clip 10 is not one of the 21 s video's"),
         (qvhighlights, {"relevant_clip_ids": []}, "relevant_clip_ids, saliency_scores must be lists of one length"),
+        (qvhighlights, {"saliency_scores": [[1, 2, 3, 4]]}, "f.json:2: saliency_scores must hold each clip's three"),
         (qvhighlights, {"saliency_scores": [[]]}, "f.json:2: saliency_scores must hold each clip's three scores"),
     ],
 )
