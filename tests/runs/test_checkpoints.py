@@ -17,6 +17,7 @@ from src.runs.checkpoints import (
     PREVIOUS,
     best_checkpoint,
     has_state,
+    leave_states,
     load_network,
     newest_run,
     newest_state,
@@ -59,6 +60,16 @@ def test_the_newest_state_that_can_be_read_is_taken(tmp_path: Path, caplog: pyte
     (tmp_path / PREVIOUS).unlink()
     with pytest.raises(UserError, match=r"last\.ckpt cannot be read"):
         newest_state(tmp_path)
+
+
+def test_a_finished_run_leaves_the_state_that_is_wanted(tmp_path: Path) -> None:
+    save(tmp_path / PREVIOUS, state(1))
+    save(tmp_path / LAST, state(2))
+    leave_states(tmp_path, newest=True)
+    assert [place.is_file() for place in (tmp_path / PREVIOUS, tmp_path / LAST)] == [False, True]
+    leave_states(tmp_path, newest=False)
+    assert not has_state(tmp_path)
+    leave_states(tmp_path, newest=False)  # as often as one likes
 
 
 def test_the_newest_run_is_the_last_by_name(tmp_path: Path) -> None:
@@ -154,3 +165,9 @@ def test_progress_is_a_share(progress: Any) -> None:
         load_network(blank, content, Path("x"))
     for fine in (0, 1):
         load_network(blank, {**content, "progress": fine}, Path("x"))
+
+
+def test_weights_that_are_one_number_over_and_over_are_refused() -> None:
+    content = {"state_dict": {"network.weight": torch.ones(1).expand(10**6)}, "progress": 1.0}
+    with pytest.raises(UserError, match="do not hold numbers of their own"):
+        load_network(blank, content, Path("x"))

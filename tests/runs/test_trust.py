@@ -94,6 +94,11 @@ def test_a_target_that_conf_does_not_name_is_always_refused(data: st.DataObject,
     refused(content)
 
 
+def test_what_is_long_is_shown_in_part_and_says_so() -> None:
+    assert f"{'x' * 120}..." in refused({"metrics": {"_target_": "x" * 121}})
+    assert f"{'x' * 120}..." not in refused({"metrics": {"_target_": "x" * 120}})
+
+
 @given(st.sampled_from(KEYS), st.sampled_from(sorted(KNOWN)))
 def test_a_target_of_ours_passes_in_its_group_only(group: str, target: str) -> None:
     texts = [file.read_text() for file in CONF.glob(f"{group}/**/*.yaml")]
