@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -326,3 +327,38 @@ def test_text_folders_are_read_in_the_order_of_their_names(tmp_path: Path) -> No
     assert "holds 2 numbers, expected 3" in error(layout, "v_1")
     (tmp_path / "v_1" / "v_1-000009.txt").write_text("1 2 x\n")
     assert "holds what is no number" in error(layout, "v_1")
+
+
+class Weighed(NpyFolder):
+    """Features that a network computed, whose weights have a digest; None where the file is not there."""
+
+    digest: str | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return super().identity | {"extractor": {"name": "i3d", "weights": self.digest}}
+
+
+def test_weights_that_cannot_be_looked_at_are_taken_to_be_those_of_the_store(tmp_path: Path) -> None:
+    npy(tmp_path / "npy", a=array(4, 3))
+    layout = Weighed(str(tmp_path / "npy"), 3)
+    layout.digest = "1f"
+    made = store(tmp_path / "s.h5", layout, "a")
+    for digest, agrees in (("1f", True), (None, True), ("2f", False)):
+        layout.digest = digest
+        if agrees:
+            require_same_features(made, layout, "max", 4)
+        else:
+            assert "'weights': '1f'" in error(require_same_features, made, layout, "max", 4)
+    # A store that says less, or says it otherwise, is of other features.
+    assert "and the configuration has" in error(
+        require_same_features, made, NpyFolder(str(tmp_path / "npy"), 3), "max", 4
+    )
+
+
+def test_no_id_leads_out_of_the_folder(tmp_path: Path) -> None:
+    npy(tmp_path / "own", a=array(4, 3))
+    layout = npy(tmp_path / "npy", b=array(4, 3))
+    assert "../npy/b" not in layout
+    assert "../own/a" not in layout
+    assert str(tmp_path / "own" / "a") not in layout
