@@ -52,13 +52,15 @@ GROUPS = {
         "src/data/annotations": "tests/data/annotations/test_readers.py",
         "src/data/batch.py": "tests/data/test_batch.py tests/data/test_datamodule.py",
         "src/data/caption_formats.py": "tests/data/test_narratives.py tests/test_odd_files.py",
-        "src/data/feature_stores.py": "tests/data/test_layouts.py tests/features/test_pipeline.py tests/test_prepare.py",
+        "src/data/feature_stores.py": "tests/data/test_layouts.py tests/features/test_pipeline.py"
+        " tests/test_prepare.py",
         "src/data/layouts.py": "tests/data/test_layouts.py tests/test_odd_files.py",
         "src/data/narratives.py": "tests/data/test_narratives.py",
-        "src/data/records.py": "tests/metrics/test_highlights.py tests/data/annotations/test_readers.py",
+        "src/data/records.py": "tests/metrics/test_highlights.py tests/data/annotations/test_readers.py"
+        " tests/data/test_narratives.py",
         "src/data/rewordings.py": "tests/rewording/test_rewording.py",
         "src/data/sampler.py": "tests/data/test_sampler.py",
-        "src/data/similarity.py": "tests/models/test_values.py",
+        "src/data/similarity.py": "tests/data/test_similarity.py",
         "src/data/splits.py": "tests/data/test_splits.py",
         "src/data/statistics.py": "tests/data/test_statistics.py",
         "src/data/store.py": "tests/data/test_store.py tests/data/test_text_stores.py tests/test_odd_files.py",
@@ -227,12 +229,13 @@ def _place(fault: MutationSpec) -> tuple[str, str, int]:
 
 def inert_places(file: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """The (start, end) places of a file that no result depends on: type annotations, which Python does not evaluate
-    here, and guards against the code's own mistakes (`strict` of zip, `frozen` of a dataclass, abstractmethod)."""
+    here, and guards against the code's own mistakes (`strict` of zip, `frozen` and `slots` of a dataclass,
+    abstractmethod)."""
     found: list[ast.AST | None] = []
     for node in ast.walk(ast.parse(file.read_text())):
         found += [getattr(node, "annotation", None), getattr(node, "returns", None)]
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("zip", "dataclass"):
-            found += [word.value for word in node.keywords if word.arg in ("strict", "frozen")]
+            found += [word.value for word in node.keywords if word.arg in ("strict", "frozen", "slots")]
         if isinstance(node, ast.FunctionDef):
             names = [each for each in node.decorator_list if isinstance(each, ast.Name)]
             found += [name for name in names if name.id == "abstractmethod"]

@@ -36,8 +36,8 @@ class Findings:
         unanswered: queries of a test split whose file keeps the answers back: they can be answered, not scored.
     """
 
-    read: int = 0
-    videos: int = 0
+    read: int
+    videos: int
     swapped: int = 0
     clipped: int = 0
     overlong: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.data.caption_formats import read_captions
-from src.data.narratives import read_narratives, to_line, write_narratives
+from src.data.narratives import parse, read_narratives, to_line, write_narratives
 from src.data.records import Narratives
 from src.errors import UserError
 
@@ -44,6 +45,15 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, writt
     assert write_narratives(path, written) == len(written)
     assert list(read_narratives(path)) == written
     assert len(path.read_bytes().split(b"\n")) == len(written) + 1
+
+
+def test_a_line_is_read_by_people_too_and_says_what_was_repeated() -> None:
+    told = Narratives("v", (0.0, 2.0), ("“schön”", "a"), {})
+    assert to_line(told) == '{"video": "v", "times": [0.0, 2.0], "texts": ["“schön”", "a"], "writer": {}}\n'
+    again = replace(told, repeated=(2.0,))
+    assert json.loads(to_line(again))["repeated"] == [2.0]
+    assert parse(json.loads(to_line(again)), "here") == again
+    assert parse({"video": "v", "times": [1], "texts": ["a"]}, "here") == Narratives("v", (1.0,), ("a",), {})
 
 
 def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
@@ -80,6 +90,9 @@ def record(**changes: Any) -> dict[str, Any]:
         (record(times=[], texts=[]), "video v has no narratives"),
         (record(video=""), "the video has no name"),
         (record(video=7), "the video has no name"),
+        (record(repeated=1.5), "the repeated times of video v are not among its times"),
+        (record(repeated=[1]), "the repeated times of video v are not among its times"),
+        (record(repeated=[False]), "the repeated times of video v are not among its times"),
         (record(writer="me"), "the writer of video v is not an object"),
         ({"video": "v", "times": [0]}, "a record needs video, times and texts"),
         ([1], "a record needs video, times and texts"),

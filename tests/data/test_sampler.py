@@ -35,6 +35,24 @@ def test_every_sample_is_dealt_out_once(
     assert counts == [len(sampler) for sampler in samplers]
 
 
+def test_too_few_for_every_process_join_the_batch_before() -> None:
+    def sizes(count: int) -> list[list[int]]:
+        return [[len(batch) for batch in BatchSampler([1] * count, 2, True, rank=rank, world=2)] for rank in (0, 1)]
+
+    assert sizes(8) == [[2, 2], [2, 2]]
+    assert sizes(9) == [[2, 3], [2, 2]]
+    assert sizes(10) == [[2, 2, 1], [2, 2, 1]]
+    assert sizes(11) == [[2, 2, 2], [2, 2, 1]]
+
+
+def test_before_it_is_told_of_one_it_is_the_first_epoch_of_the_only_process() -> None:
+    sampler = BatchSampler(list(range(20)), 4, True)
+    untold = list(sampler)
+    sampler.set_epoch(0)
+    assert untold == list(sampler)
+    assert sorted(chain(*untold)) == list(range(20))
+
+
 def test_batches_follow_from_seed_and_epoch_alone() -> None:
     lengths = list(range(1, 40))
     first, second = BatchSampler(lengths, 4, True, seed=3), BatchSampler(lengths, 4, True, seed=3)

@@ -69,6 +69,13 @@ def test_a_test_split_can_be_scored_as_annotated(odd: Path) -> None:
     assert load_split(data, "train").findings.overlong == 0
 
 
+def test_nothing_hits_a_moment_that_is_scored_as_annotated_and_lies_beside_its_video(tmp_path: Path) -> None:
+    write(tmp_path, val_2=record([11, 12], [-3, -1], [9, 11]))
+    read = load_split(data_config("anet", tmp_path, "data.scored_as=annotated"), "val_2")
+    assert [moment.windows for moment in read.moments] == [((11, 12),), ((-3, -1),), ((9, 11),)]
+    assert (read.findings.overlong, read.findings.unreachable) == (3, 2)
+
+
 def test_rounding_is_clipped_without_being_counted(tmp_path: Path) -> None:
     write(tmp_path, train=record([1, 10.0000001]))
     read = load_split(data_config("anet", tmp_path), "train")

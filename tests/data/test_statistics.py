@@ -58,7 +58,7 @@ def test_the_table_is_plain_text_with_one_line_a_split(small: Path) -> None:
     lines = table(data_config("tacos", small)).splitlines()
     assert lines[0] == "TACoS"
     assert lines[1].split("  ")[0] == "split"
-    assert [line.split()[0] for line in lines[2:]] == ["all", "train", "val", "test"]
+    assert [line.split(" ")[0] for line in lines[2:]] == ["all", "train", "val", "test"]
     assert lines[2].split()[1:7] == ["3", "4", "2.5", "20.0", "3.2", "6"]
     # Words begin where their header does, numbers end where it does.
     example = lines[1].index("query example")

@@ -57,6 +57,34 @@ def test_a_record_of_another_kind_is_named(record: object, tmp_path: Path) -> No
         list(of_lines(tmp_path / "r.jsonl", record).outcomes(["a"]))
 
 
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ([1], "a record needs query and rewordings"),
+        ({"query": "a"}, "a record needs query and rewordings"),
+        ({"query": " ", "rewordings": ["b"]}, "the query is no sentence"),
+        ({"query": 3, "rewordings": ["b"]}, "the query is no sentence"),
+        ({"query": "a", "rewordings": []}, "the rewordings of 'a' are not one or more sentences"),
+        ({"query": "a", "rewordings": "b"}, "the rewordings of 'a' are not one or more sentences"),
+        ({"query": "a", "rewordings": ["b", " "]}, "the rewordings of 'a' are not one or more sentences"),
+        ({"query": "a", "rewordings": ["b", 3]}, "the rewordings of 'a' are not one or more sentences"),
+        ({"query": "a", "rewordings": ["b"], "writer": "me"}, "the writer of 'a' is not an object of settings"),
+    ],
+)
+def test_a_malformed_line_is_named(record: object, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    file.write_text('{"query": "first", "rewordings": ["fine"]}\n' + json.dumps(record))
+    with pytest.raises(UserError, match=f"line 2: {said}"):
+        list(read_rewordings(file))
+
+
+def test_what_is_written_is_read_by_people_too(tmp_path: Path) -> None:
+    one = Rewordings("a", ("“schön”",), {"reworder": "r"})
+    assert to_line(one) == '{"query": "a", "rewordings": ["“schön”"], "writer": {"reworder": "r"}}\n'
+    (tmp_path / "r.jsonl").write_text(to_line(one), encoding="utf-8")
+    assert list(read_rewordings(tmp_path / "r.jsonl")) == [one]
+
+
 def test_real_rewordings_are_taken_in(shared: Path) -> None:
     for file in ("qvhighlights/rephrased_queries_val.jsonl", "reworded/charades_sta_test.json"):
         reworder = ImportedReworder("given", str(shared / "data" / file))

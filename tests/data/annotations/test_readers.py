@@ -191,6 +191,7 @@ def qvhighlights(folder: Path, **changes: Any) -> Reader:
         (qvhighlights, {"relevant_windows": []}, "f.json:2: the query has no moment"),
         (qvhighlights, {"relevant_windows": ...}, "f.json:2: no 'relevant_windows' here"),
         (qvhighlights, {"relevant_windows": 3}, "f.json:2: relevant_windows must be a list"),
+        (qvhighlights, {"duration": 1e9 + 64}, "f.json:2: video x_0.0_150.0 lasts 1e+09 s, which must be above 0 and"),
         (qvhighlights, {"relevant_windows": [[0, 2e9]]}, "f.json:2: the moment lies at (0.0, 2000000000.0), which"),
         (qvhighlights, {"relevant_clip_ids": [True]}, "f.json:2: clip True is not one of"),
         (qvhighlights, {"relevant_clip_ids": [-1]}, "f.json:2: clip -1 is not one of"),
