@@ -105,7 +105,7 @@ GROUPS = {
         "src/runs/folder.py": "tests/runs/test_folder.py tests/reporting/test_damaged_runs.py",
         "src/runs/reading.py": "tests/reporting/test_report.py tests/reporting/test_damaged_runs.py",
         "src/runs/wandb.py": "tests/test_wandb.py",
-        "src/runs/jobs.py": "tests/test_launchers.py",
+        "src/runs/jobs.py": "tests/runs/test_sweeps.py",
         "src/runs/processes.py": "tests/runs/test_processes.py",
         "src/runs/sweeps.py": "tests/runs/test_sweeps.py tests/test_sweep.py",
         "src/runs/callbacks.py": "tests/runs/test_continuing.py tests/test_training.py tests/test_restart.py",
