@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -208,6 +210,36 @@ def test_everything_is_made_of_a_folder_of_videos(
     assert len(decoded_again) == 1  # to measure the narrator's pace: it is told what was decoded for the features
     stores = {path.name for path in (tmp_path / "stores" / "playroom").glob("*.h5")}
     assert {name.split(".")[0] for name in stores} == {"features", "narratives", "queries"}
+
+
+@pytest.mark.slow
+def test_kills_lose_nothing_of_features_and_narratives_that_are_made_together(tmp_path: Path) -> None:
+    generate(tmp_path / "playroom", SMALL, seed=0, workers=2)
+    videos = tmp_path / "playroom" / "videos"
+
+    def prepare_in(stores: Path, kill_at: int | None) -> None:
+        """Run the command; kill it once so many videos have features or narratives."""
+        words = ["+experiment=playroom", "text=learned", f"videos={videos}", f"paths.data={tmp_path}"]
+        command = [sys.executable, "-m", "src.prepare", *words, f"paths.stores={stores}", f"paths.outputs={stores}/out"]
+        job = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while job.poll() is None:
+            told = [path.read_bytes().count(b"\n") for path in stores.rglob("playroom.jsonl")]
+            if kill_at is not None and len([*stores.rglob("*.npz")]) + sum(told) >= kill_at:
+                job.kill()
+            time.sleep(0.02)
+        assert job.returncode == (0 if kill_at is None else -signal.SIGKILL)
+
+    for done in (1, 4, 9, 14, 19, 23):
+        prepare_in(tmp_path / "broken", done)
+    prepare_in(tmp_path / "broken", None)
+    prepare_in(tmp_path / "whole", None)
+    whole, broken = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*") if path.suffix in (".h5", ".jsonl")}
+        for name in ("whole", "broken")
+    )
+    assert {name.split(".")[0] for name in whole} >= {"features", "narratives", "queries", "playroom"}
+    for name in whole:
+        assert whole[name] == broken[name], name
 
 
 @pytest.mark.slow
