@@ -199,6 +199,22 @@ def test_features_that_cannot_be_stored_leave_nothing(tmp_path: Path, bad: np.nd
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("times", [np.zeros(2), np.zeros(3, np.float32), np.zeros((2, 1))])
+def test_a_column_of_another_type_or_length_than_before_is_an_error(tmp_path: Path, times: np.ndarray) -> None:
+    first = ("a", {"features": np.zeros((3, 1)), "times": np.zeros(3)})
+    rows = [first, ("b", {"features": np.zeros((3, 1)), "times": times})]
+    with pytest.raises(ValueError, match="b: column times is float"):
+        write_store(tmp_path / "s.h5", rows, {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("made_by", ["{}", '{"sizes": 3}', '{"sizes": {}}', '{"sizes": {"keys": 3, "rows": 9}}'])
+def test_a_store_that_does_not_say_what_made_it_is_refused(path: Path, made_by: str) -> None:
+    with h5py.File(path, "r+") as file:
+        file.attrs["made_by"] = made_by
+    assert "what made it is not said" in error(Store, path)
+
+
 def test_a_key_given_twice_and_nothing_at_all_are_errors(tmp_path: Path) -> None:
     row = ("a", {"features": np.zeros((2, 1))})
     assert "'a' is given twice" in error(write_store, tmp_path / "s.h5", [row, row], {})

@@ -3,8 +3,11 @@ from __future__ import annotations
 import os
 import pickle
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from src.data.narratives import write_narratives
@@ -81,6 +84,29 @@ def test_a_text_is_split_once_and_a_word_stored_once(tmp_path: Path, monkeypatch
     split.clear()
     list(encoder.sentences(sentences[:50]))
     assert split == sentences[:50]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([0.0, 1.0], "has a table, and does not say which of its rows each is"),
+        ([[0], [1]], "has a table, and does not say which of its rows each is"),
+        (None, "has a table, and does not say which of its rows each is"),
+        ([0, -1], "'b' has rows that its table has not"),
+        ([0, 2], "'b' has rows that its table has not"),
+    ],
+)
+def test_rows_that_the_table_of_words_has_not_are_told(
+    tmp_path: Path, glove: Glove, rows: Sequence[object] | None, said: str
+) -> None:
+    path = query_store(tmp_path / "q.h5", glove, ["person", "door"]).path
+    with h5py.File(path, "r+") as file:
+        keys = list(file["keys"].asstr()[:])
+        del file["row"]
+        if rows is not None:
+            file.create_dataset("row", data=np.array(rows))
+    with pytest.raises(UserError, match=said.replace("'b'", repr(keys[1]))):
+        Store(path)[keys[1]]
 
 
 def test_narratives_are_stored_by_video_with_their_times(tmp_path: Path, glove: Glove, file: Path) -> None:
