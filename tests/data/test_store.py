@@ -215,6 +215,12 @@ def test_a_store_that_does_not_say_what_made_it_is_refused(path: Path, made_by: 
     assert "what made it is not said" in error(Store, path)
 
 
+def test_offsets_that_go_back_are_refused(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        file["offsets"][:] = [0, 7, 3, 9]
+    assert "do not ascend" in error(Store, path)
+
+
 def test_a_key_given_twice_and_nothing_at_all_are_errors(tmp_path: Path) -> None:
     row = ("a", {"features": np.zeros((2, 1))})
     assert "'a' is given twice" in error(write_store, tmp_path / "s.h5", [row, row], {})
