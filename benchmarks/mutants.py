@@ -229,13 +229,15 @@ def _place(fault: MutationSpec) -> tuple[str, str, int]:
 
 def inert_places(file: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """The (start, end) places of a file that no result depends on: type annotations, which Python does not evaluate
-    here, and guards against the code's own mistakes (`strict` of zip, `frozen` and `slots` of a dataclass,
-    abstractmethod)."""
+    here, and guards against the code's own mistakes (assertions, `strict` of zip, `frozen` and `slots` of
+    a dataclass, abstractmethod)."""
     found: list[ast.AST | None] = []
     for node in ast.walk(ast.parse(file.read_text())):
         found += [getattr(node, "annotation", None), getattr(node, "returns", None)]
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("zip", "dataclass"):
             found += [word.value for word in node.keywords if word.arg in ("strict", "frozen", "slots")]
+        if isinstance(node, ast.Assert):
+            found.append(node)
         if isinstance(node, ast.FunctionDef):
             names = [each for each in node.decorator_list if isinstance(each, ast.Name)]
             found += [name for name in names if name.id == "abstractmethod"]
