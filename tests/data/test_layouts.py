@@ -134,6 +134,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     np.save(tmp_path / "cut.npy", array(50, 3))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:300])
     np.save(tmp_path / "pickled.npy", np.array([{"a": 1}]), allow_pickle=True)
+    np.savez(tmp_path / "pickled.npz", features=np.array([{"a": 1}]))
     for video in ("empty", "text", "cut", "pickled"):
         assert error(folder, video).startswith(f"{tmp_path}/{video}.npy cannot be read as an array: ")
 
@@ -141,7 +142,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     content = (tmp_path / "whole.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(content[:1000])
     (tmp_path / "bits.npz").write_bytes(content[:400] + b"0000" + content[404:])
-    for video in ("cut", "bits"):
+    for video in ("cut", "bits", "pickled"):
         assert error(folder_of_npz, video).startswith(f"{tmp_path}/{video}.npz cannot be read as an array: ")
 
     (tmp_path / "text.hdf5").write_text("hello")
@@ -237,6 +238,7 @@ def test_a_store_serves_when_its_source_is_gone(tmp_path: Path) -> None:
     store(tmp_path / "s.h5", layout, "a")
     (tmp_path / "npy").rename(tmp_path / "moved")
     assert list(store(tmp_path / "s.h5", layout, "a")) == ["a"]
+    assert store(tmp_path / "s.h5", layout, "a", limit=5).count("a") == 4  # as it was made
     assert "no video features at" in error(store, tmp_path / "s.h5", layout, "ab")
 
 
@@ -323,20 +325,34 @@ def test_text_folders_are_read_in_the_order_of_their_names(tmp_path: Path) -> No
     assert len(layout.sources(["v_1"])) == 3
     assert "v_2" not in layout
     assert "../v_1" not in layout
+    wide = TextFolders(str(tmp_path / "wide"), 300)
+    (tmp_path / "wide" / "v_1").mkdir(parents=True)
+    np.savetxt(tmp_path / "wide" / "v_1" / "v_1-000001.txt", array(1, 300))
+    assert wide("v_1").shape == (1, 300)
     (tmp_path / "v_1" / "v_1-000009.txt").write_text("1 2\n")
     assert "holds 2 numbers, expected 3" in error(layout, "v_1")
     (tmp_path / "v_1" / "v_1-000009.txt").write_text("1 2 x\n")
     assert "holds what is no number" in error(layout, "v_1")
 
 
+def test_a_store_of_several_streams_says_what_each_is(tmp_path: Path) -> None:
+    streams = Streams([npz(tmp_path / "slow", 3, a=array(2, 3)), npz(tmp_path / "clip", 2, a=array(3, 2))], True)
+    made_by = store(tmp_path / "s.h5", streams, "a").made_by
+    assert made_by["features"]["normalize"]
+    assert [each["place"] for each in made_by["features"]["streams"]] == [f"{tmp_path}/slow", f"{tmp_path}/clip"]
+    assert made_by["sizes"] == {"keys": 1, "rows": 2, "dim": 5}
+
+
 class Weighed(NpyFolder):
     """Features that a network computed, whose weights have a digest; None where the file is not there."""
 
     digest: str | None = None
+    known: bool = True
 
     @property
     def identity(self) -> dict[str, Any]:
-        return super().identity | {"extractor": {"name": "i3d", "weights": self.digest}}
+        extractor = {"name": "i3d", "weights": self.digest} if self.known else None
+        return super().identity | {"extractor": extractor}
 
 
 def test_weights_that_cannot_be_looked_at_are_taken_to_be_those_of_the_store(tmp_path: Path) -> None:
@@ -350,6 +366,8 @@ def test_weights_that_cannot_be_looked_at_are_taken_to_be_those_of_the_store(tmp
             require_same_features(made, layout, "max", 4)
         else:
             assert "'weights': '1f'" in error(require_same_features, made, layout, "max", 4)
+    layout.known = False
+    require_same_features(made, layout, "max", 4)
     # A store that says less, or says it otherwise, is of other features.
     assert "and the configuration has" in error(
         require_same_features, made, NpyFolder(str(tmp_path / "npy"), 3), "max", 4

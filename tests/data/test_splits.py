@@ -70,9 +70,9 @@ def test_a_test_split_can_be_scored_as_annotated(odd: Path) -> None:
 
 
 def test_nothing_hits_a_moment_that_is_scored_as_annotated_and_lies_beside_its_video(tmp_path: Path) -> None:
-    write(tmp_path, val_2=record([11, 12], [-3, -1], [9, 11]))
+    write(tmp_path, val_2=record([11, 12], [-0.9, -0.5], [9, 11]))
     read = load_split(data_config("anet", tmp_path, "data.scored_as=annotated"), "val_2")
-    assert [moment.windows for moment in read.moments] == [((11, 12),), ((-3, -1),), ((9, 11),)]
+    assert [moment.windows for moment in read.moments] == [((11, 12),), ((-0.9, -0.5),), ((9, 11),)]
     assert (read.findings.overlong, read.findings.unreachable) == (3, 2)
 
 
@@ -139,6 +139,8 @@ def test_a_test_split_and_no_other_may_be_without_answers(tmp_path: Path) -> Non
     assert [moment.windows for moment in read.moments] == [(), ()]
     assert str(read.findings) == "2 queries of 2 videos; without answers, so that nothing is scored: 2"
     assert load_split(data, "val").findings.unanswered == 0
+    write_qvhighlights(tmp_path, {"test": [False] * 300})
+    assert load_split(data, "test").findings.unanswered == 300
     said = "highlight_train_release.jsonl:2: the query has no answer, and so have 0 more of qvhighlights, split train"
     assert said in error(data, "train")
     write_qvhighlights(tmp_path, {"test": [True, False, False]})

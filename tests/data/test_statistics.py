@@ -54,6 +54,13 @@ def test_rows_count_each_split_and_all(small: Path) -> None:
     assert (val.example, test.example) == ("She eats.", "He eats.")
 
 
+def test_a_moment_counts_with_what_of_it_lies_in_its_video(small: Path) -> None:
+    record = {"fps": 10, "num_frames": 200, "timestamps": [[0, 5], [198, 230], [300, 310]], "sentences": ["a"] * 3}
+    (small / "tacos" / "test.json").write_text(json.dumps({"test": record}))
+    *_, test = rows(data_config("tacos", small))
+    assert test.moment_seconds == pytest.approx((0.5 + 0.2 + 0) / 3)
+
+
 def test_the_table_is_plain_text_with_one_line_a_split(small: Path) -> None:
     lines = table(data_config("tacos", small)).splitlines()
     assert lines[0] == "TACoS"

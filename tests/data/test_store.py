@@ -221,6 +221,14 @@ def test_offsets_that_go_back_are_refused(path: Path) -> None:
     assert "do not ascend" in error(Store, path)
 
 
+@pytest.mark.parametrize("key", ["a\0b", "a\ud800"])
+def test_a_key_that_is_no_text_is_refused(tmp_path: Path, key: str) -> None:
+    assert "holds what is no character" in error(
+        write_store, tmp_path / "s.h5", [(key, {"features": np.ones((2, 1))})], {}
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_key_given_twice_and_nothing_at_all_are_errors(tmp_path: Path) -> None:
     row = ("a", {"features": np.zeros((2, 1))})
     assert "'a' is given twice" in error(write_store, tmp_path / "s.h5", [row, row], {})

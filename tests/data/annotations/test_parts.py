@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.data.annotations.parts import Fold, HeldOut, Without
+from src.data.annotations.parts import Fold, HeldOut, Within, Without
 from src.data.annotations.qvhighlights import source
 from src.data.annotations.reading import Annotation, Reader
 from src.data.records import Moment
@@ -80,3 +80,9 @@ def test_a_fold_that_does_not_exist_is_an_error(fold: int, folds: int) -> None:
 def test_without_leaves_out_the_videos_of_others() -> None:
     split = Without(reader(["a", "b", "b", "c", "d"]), [reader(["b"]), reader(["d", "x"])])
     assert videos_of(split) == ["a", "c"]
+
+
+def test_a_split_is_divided_by_whether_others_have_its_videos() -> None:
+    split, others = reader(["a", "b", "a", "c"]), [reader(["c", "d"]), reader(["a"])]
+    assert videos_of(Within(split, others)) == ["a", "a", "c"]
+    assert videos_of(Without(split, others)) == ["b"]
