@@ -74,6 +74,7 @@ GROUPS = {
             for name in ("bm_detr", "cg_detr", "eatr", "mesm", "task_weave", "tr_detr", "uvcom")
         },
         "src/models/detr/published.py": "tests/models/detr/test_published.py tests/test_conversion.py",
+        **{f"src/models/detr/{name}.py": "tests/models/detr" for name in ("labels", "losses")},
         "src/models/detr": "tests/models/detr/test_values.py tests/models/detr/test_parts.py"
         " tests/models/detr/test_parity.py tests/models/detr/test_predictors.py",
         **{
@@ -82,8 +83,9 @@ GROUPS = {
         },
         **{
             f"src/models/{family}/published.py": "tests/test_conversion.py"
-            for family in ("points", "proposals", "regression", "span")
+            for family in ("points", "proposals", "span")
         },
+        "src/models/regression/published.py": "tests/models/regression/test_lgi.py tests/test_conversion.py",
         "src/models/points": "tests/models/points",
         "src/models/proposals": "tests/models/test_values.py tests/models/proposals",
         "src/models/regression": "tests/models/regression",
@@ -229,13 +231,13 @@ def _place(fault: MutationSpec) -> tuple[str, str, int]:
 
 def inert_places(file: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """The (start, end) places of a file that no result depends on: type annotations, which Python does not evaluate
-    here, and guards against the code's own mistakes (assertions, `strict` of zip, `frozen` and `slots` of
-    a dataclass, abstractmethod)."""
+    here, and guards against the code's own mistakes (assertions, `strict` of zip, `frozen`, `slots` and
+    `kw_only` of a dataclass, abstractmethod)."""
     found: list[ast.AST | None] = []
     for node in ast.walk(ast.parse(file.read_text())):
         found += [getattr(node, "annotation", None), getattr(node, "returns", None)]
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("zip", "dataclass"):
-            found += [word.value for word in node.keywords if word.arg in ("strict", "frozen", "slots")]
+            found += [word.value for word in node.keywords if word.arg in ("strict", "frozen", "slots", "kw_only")]
         if isinstance(node, ast.Assert):
             found.append(node)
         if isinstance(node, ast.FunctionDef):

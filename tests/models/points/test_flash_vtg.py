@@ -11,6 +11,10 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from src.data.batch import GroundTruth
+from src.data.records import Moment
+from src.models.detr.labels import saliency_labels
+from src.models.points import flash_vtg
 from src.models.points.flash_vtg import Output, alike, focal
 from tests.models.golden import watched
 from tests.models.points.golden import PointGolden, rows
@@ -103,6 +107,27 @@ def test_a_sample_is_the_same_alone_and_in_any_batch(golden: PointGolden) -> Non
         alone, cells = golden(golden.alone(row)), together.points.mask[row]
         assert_close(alone.scores[0], together.scores[row][cells], atol=1e-5, rtol=1e-5)
         assert_close(alone.distances[0], together.distances[row][cells], atol=1e-5, rtol=1e-5)
+
+
+def test_it_is_taught_with_windows_in_clips(golden: PointGolden, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whatever the pairs and the neighbours, which are drawn and told elsewhere.
+    none = torch.zeros(len(golden.mask), dtype=torch.bool)
+    monkeypatch.setattr(flash_vtg, "draw_pairs", lambda labels, mask: pairs)
+    monkeypatch.setattr(flash_vtg, "next_is_other", lambda videos: none)
+    pairs = (torch.zeros(len(none), 1).long(), torch.zeros(len(none), 1).long())
+    moments = [
+        Moment(str(row), "a_0_9", "a", tuple((s, e) for s, e in each if s == s), float(duration))
+        for row, (each, duration) in enumerate(
+            zip(golden["input/windows"].double().tolist(), golden.inputs.duration, strict=True)
+        )
+    ]
+    truth = GroundTruth.of(moments)
+    taught = golden.predictor.losses(golden(), golden.inputs, truth, 0.0)
+    labels = saliency_labels(golden.inputs, truth)
+    terms = golden.predictor.terms(golden(), windows(golden), labels, golden.mask, pairs, none)
+    assert {name: term.item() for name, term in taught.items()} == pytest.approx(
+        {name: term.item() for name, term in terms.items()}
+    )
 
 
 def test_a_paragraph_counts_by_its_weight(golden: PointGolden) -> None:

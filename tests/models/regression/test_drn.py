@@ -145,6 +145,22 @@ def test_decodes_the_same_moments(golden: DRNGolden, name: str) -> None:
     torch.testing.assert_close(found.scores[found.present], expected[..., 2][found.present], atol=1e-4, rtol=0.0)
 
 
+def test_where_nothing_matches_the_whole_video_is_the_answer(golden: DRNGolden) -> None:
+    golden.network.eval()
+    settings = golden.network.predictor.settings
+    golden.network.predictor.settings = replace(settings, least_match=1.0)
+    found: RankedMoments = golden.network.rank(golden.inputs, top=3)
+    golden.network.predictor.settings = settings
+    assert found.counts.tolist() == [1] * len(golden.mask)
+    assert found.windows[:, 0].tolist() == [[0.0, float(duration)] for duration in golden.inputs.duration]
+
+
+def test_words_alone_are_read_as_words(golden: DRNGolden) -> None:
+    kinds = [type(golden.network.predictor.embedding(5, stream)) for stream in ("video", "narrative", "query")]
+    assert kinds[0] is kinds[1]
+    assert kinds[2] is not kinds[0]
+
+
 def test_a_sample_is_the_same_alone_and_in_any_batch(golden: DRNGolden) -> None:
     golden.network.eval()
     together: DRNOutput = golden()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from src.models.published import read_weights
 from src.models.regression.lgi import attention_labels
+from src.models.regression.published import read_lgi
 from src.models.words import sentence
 from tests.models.golden import Golden, watched
 
@@ -27,6 +30,14 @@ class LGIGolden(Golden):
     @property
     def windows(self) -> Tensor:
         return torch.stack((self["input/start"], self["input/end"]), dim=1) * self.duration[:, None]
+
+
+def test_a_network_of_one_global_block_is_that_of_activitynet(shared: Path) -> None:
+    weights = read_weights(shared / "parity" / "lgi.npz")
+    assert read_lgi(weights).predictor == "lgi"
+    one = {name: weight for name, weight in weights.items() if not re.match(r"vti_fn\.global_fn\.[1-9]", name)}
+    of_activitynet = read_lgi(one)
+    assert (of_activitynet.predictor, of_activitynet.settings["blocks"]) == ("lgi_anet", 1)
 
 
 @pytest.fixture(scope="module", params=["lgi", "lgi_padded"])
