@@ -43,7 +43,7 @@ GROUPS = {
     "moments": {"src/moments.py": "tests/test_moments.py"},
     "metrics": {
         "src/metrics/corpus.py": "tests/metrics/test_corpus.py",
-        "src/metrics/highlights.py": "tests/metrics/test_highlights.py",
+        "src/metrics/highlights.py": "tests/metrics/test_highlights.py tests/metrics/test_recall.py",
         "src/metrics": "tests/metrics/test_recall.py tests/metrics/test_corpus.py tests/metrics/test_highlights.py",
     },
     "predictions": {"src/runs/predictions.py": "tests/runs/test_predictions.py"},

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from src.data.batch import Batch
 from src.models.detr.assignment import match, to_bounds, to_spans
 from src.models.detr.inputs import endpoints, normalise
-from src.models.detr.labels import draw_pairs, saliency_labels
+from src.models.detr.labels import draw_pairs, first_window, saliency_labels
 from src.models.detr.losses import margin_loss, negative_loss, ranking_loss
 from src.models.position import clip_code
 from src.moments import generalised_iou
@@ -75,6 +75,14 @@ def test_labels_of_windows_are_the_clips_inside() -> None:
     labels = labels_of(batch(sample("a", ((4.0, 9.0), (20.1, 20.2)), clips=15), sample("b", ((0.0, 3.0),), clips=5)))
     assert labels[0].nonzero().flatten().tolist() == [2, 3, 10]
     assert labels[1].nonzero().flatten().tolist() == [0]
+
+
+def test_the_first_window_is_its_whole_clips() -> None:
+    # Clips of two seconds: 4.9 to 9.2 is rounded to clips 2 to 4.
+    data = batch(sample("a", ((4.9, 9.2), (12.0, 14.0)), clips=15), sample("b", ((0.0, 30.0),), clips=5))
+    found = first_window(data.inputs, data.truth)
+    assert found[0].nonzero().flatten().tolist() == [2, 3, 4]
+    assert found[1].tolist() == [True] * 5 + [False] * 10
 
 
 def test_labels_of_annotators_are_the_sum_of_their_scores() -> None:
