@@ -215,6 +215,14 @@ def test_a_store_that_does_not_say_what_made_it_is_refused(path: Path, made_by: 
     assert "what made it is not said" in error(Store, path)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_features_that_are_no_numbers_are_told_when_they_are_read(path: Path, value: float) -> None:
+    with h5py.File(path, "r+") as file:
+        file["features"][1, 2] = value
+    assert f"{path} is damaged (features of 'a' is not finite)" in error(Store(path).__getitem__, "a")
+    assert torch.isfinite(Store(path)["c"]["features"]).all()
+
+
 def test_offsets_that_go_back_are_refused(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["offsets"][:] = [0, 7, 3, 9]
