@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -23,11 +23,9 @@ from src.narrators.narrator import Failure, Outcome, Reading
 from src.videos.collection import Item
 from src.videos.frames import TIMES, Frame, Longest, Pixels, View, read_views
 from src.videos.similarity import Shown, without_similar
+from src.videos.tap import Frames
 
 T = TypeVar("T")
-
-Frames = Callable[[Item], Iterator[Frame]]
-"""Has the frames of a video, in order; raises a UserError where it cannot be read."""
 
 _log = logging.getLogger(__name__)
 

@@ -13,6 +13,9 @@ from src.errors import UserError
 from src.videos.collection import Item
 from src.videos.frames import Frame, View
 
+Frames = Callable[[Item], Iterator[Frame]]
+"""Has the frames of a video, in order; raises a UserError where it cannot be read."""
+
 _HELD = 16
 _PERIOD = 0.05  # seconds between two looks at whether the other side is still there
 
@@ -34,7 +37,7 @@ class Tap:
         read: Reads the frames of the view from a file: of other videos, and of what is not decoded after all.
     """
 
-    def __init__(self, view: View, videos: Collection[str], read: Callable[[Item], Iterator[Frame]]) -> None:
+    def __init__(self, view: View, videos: Collection[str], read: Frames) -> None:
         self.view = view
         self._frames: dict[str, queue.Queue[Frame | _End]] = {video: queue.Queue(_HELD) for video in videos}
         self._read = read
@@ -43,13 +46,16 @@ class Tap:
     def wants(self, video: str) -> bool:
         return video in self._frames and not self._closed.is_set()
 
-    def put(self, video: str, frame: Frame) -> None:
+    def put(self, video: str, what: Frame | _End) -> None:
         """Hand on a frame, as soon as there is room for it; nothing once the tap is closed."""
-        self._put(video, frame)
+        while self.wants(video):
+            with suppress(queue.Full):
+                self._frames[video].put(what, timeout=_PERIOD)
+                return
 
     def end(self, video: str, problem: str | None) -> None:
         """Say that a video has no more frames, and why where its file is at fault."""
-        self._put(video, _End(problem))
+        self.put(video, _End(problem))
 
     def close(self) -> None:
         """No more frames are decoded, or taken. What was handed on can still be taken."""
@@ -70,12 +76,6 @@ class Tap:
             taken += 1
             yield frame
         yield from islice(self._read(item), taken, None)
-
-    def _put(self, video: str, what: Frame | _End) -> None:
-        while self.wants(video):
-            with suppress(queue.Full):
-                self._frames[video].put(what, timeout=_PERIOD)
-                return
 
     def _next(self, video: str) -> Frame | _End | None:
         """What comes next of a video; None where nothing will."""

@@ -166,8 +166,7 @@ QAVE: tuple[tuple[str, str], ...] = (
 
 def read_shuffling(weights: Weights) -> Published:
     """The QAVE of Shuffling's published state dict, without what only trains it."""
-    names = {name: published.rename(name, QAVE) for name in weights if not name.startswith("tod.")}
-    names = {name: own if own.startswith("embed_") else f"predictor.{own}" for name, own in names.items()}
+    names = {name: rename(name, QAVE) for name in weights if not name.startswith("tod.")}
     text_dim = len(weights["sentence_encoder.word_embed.weight"])
     inputs = weights["video_encoder.blocks.0.rnn_cell.lstm.weight_ih_l0"].shape[1]
     return Published(
