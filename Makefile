@@ -79,6 +79,7 @@ test: lint
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist worksteal
 
 test-slow: $(INSTALLED)
+	$(PIP) ".[slow]"
 	$(RUN) -m pytest -m slow
 
 bench: $(INSTALLED)

@@ -114,22 +114,31 @@ class LanceIndex:
             there = self._videos()
             return self._fetch([video], there).get(video) if video in there else None
 
-    def _near(self, question: Question, there: Mapping[str, tuple[str, str]], most: int) -> list[str]:
-        """The videos that vectors and words are nearest to."""
+    def nearest(self, vector: Vectors) -> dict[tuple[str, str, int], float]:
+        """The cosines of the `rows` narratives that the vectors' index finds for a vector (dim,), of length one.
+
+        Returns:
+            They are told apart by video, mark and place within the video. The index may miss some of the nearest.
+        """
         found = (
             self._table("narratives")
-            .search(question.vector, vector_column_name="vector")
+            .search(vector, vector_column_name="vector")
             .distance_type("dot")
             .nprobes(self.probes)
-            .select(["video", "mark", "_distance"])
+            .select(["video", "mark", "row", "_distance"])
             .limit(self.rows)
             .to_arrow()
             .to_pydict()
         )
+        told = zip(found["video"], found["mark"], found["row"], strict=True)
+        return {each: 1 - distance for each, distance in zip(told, found["_distance"], strict=True)}
+
+    def _near(self, question: Question, there: Mapping[str, tuple[str, str]], most: int) -> list[str]:
+        """The videos that vectors and words are nearest to."""
         cosines: dict[str, list[float]] = {}
-        for name, mark, distance in zip(found["video"], found["mark"], found["_distance"], strict=True):
+        for (name, mark, _), cosine in self.nearest(question.vector).items():
             if there.get(name, ("", ""))[1] == mark:
-                cosines.setdefault(name, []).append(1 - distance)
+                cosines.setdefault(name, []).append(cosine)
         matched = dict.fromkeys(cosines, 0.0)
         if any(map(str.isalnum, question.sentence)):
             said = self._table("videos").search(_plain(question.sentence), query_type="fts", fts_columns="text")
