@@ -165,20 +165,20 @@ class Retriever:
             )
         return self._of_stores(str(video), duration)
 
-    def encode_told(self, told: Narratives, duration: float, file: Path | None = None) -> EncodedVideo:
+    def encode_told(self, told: Narratives, of: float | Path) -> EncodedVideo:
         """Look at a video whose narratives are known.
 
         Args:
             told: Its narratives.
-            duration: Its length in seconds.
-            file: The video file, of which the features are computed where the network reads any.
+            of: The video file, of which the features are computed where the network reads any; or, where there is
+                none, the video's length in seconds.
 
         Raises:
             UserError: the file cannot be read, or its features cannot be computed here.
         """
-        if file is not None:
-            return self._of_file(file, duration, told)
-        return self._encoded(told.video, duration, None, told)
+        if isinstance(of, Path):
+            return self._of_file(of, None, told)
+        return self._encoded(told.video, of, None, told)
 
     @torch.inference_mode()
     def retrieve(self, encoded: EncodedVideo, sentences: Sequence[str], top: int = 5) -> list[Answer]:

@@ -81,8 +81,8 @@ class Run:
             return None
         if (video, file) not in self._encoded:
             narratives = Narratives(video, tuple(told.times.tolist()), tuple(told.texts))
-            duration = float(told.times[-1]) + step_of(told.times)
             if file is None and self.retriever.parts.uses_video:
                 raise UserError(f"the network of {self.folder} looks at videos, and the file of {video} is not here")
-            self._encoded[video, file] = self.retriever.encode_told(narratives, duration, file)
+            of = file or float(told.times[-1]) + step_of(told.times)
+            self._encoded[video, file] = self.retriever.encode_told(narratives, of)
         return self._encoded[video, file]

@@ -116,6 +116,20 @@ def test_a_collection_is_searched_with_a_run(trained: Trained, tmp_path: Path) -
     assert list((tmp_path / "stores" / "encoded").glob("*.npy"))
 
 
+def test_a_search_with_a_run_gives_the_answers_of_the_test(trained: Trained, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    records = answered(trained, "test_iid")
+    for video in {record["video"] for record in records}:
+        shutil.copy(trained.data / "playroom" / "videos" / f"{video}.mp4", videos)
+    places = [f"paths.stores={tmp_path}/stores", f"paths.outputs={tmp_path}", f"paths.data={trained.data}"]
+    model = ["model=run", f"model.ranker.folder={trained.run}"]
+    collection = Collection(videos, ["narrator=playroom", "text=learned", *model, *places])
+    for record in records:
+        (hit,) = collection.search(record["query"], top=1, video=record["video"])
+        assert (hit.start, hit.end) == pytest.approx(record["predictions"][0][:2], abs=1e-3)
+
+
 def test_a_file_and_the_stores_give_the_answers_of_the_test(trained: Trained, retriever: Retriever) -> None:
     record = answered(trained, "test_iid")[0]
     file = trained.data / "playroom" / "videos" / f"{record['video']}.mp4"
