@@ -40,7 +40,9 @@ class Seen(NamedTuple):
 
 
 def main(overrides: Sequence[str]) -> None:
-    collection = Collection(overrides=["collection=qvhighlights", "narrator=minigpt_v2", *overrides])
+    collection = Collection(
+        overrides=["collection=qvhighlights", "narrator=minigpt_v2", "model=similarity", *overrides]
+    )
     print(collection.update().searched, "videos")
     moments = queries()
     similarity = collection.ranker

@@ -31,7 +31,9 @@ WINDOWS = 100
 
 
 def main(overrides: Sequence[str]) -> None:
-    collection = Collection(overrides=["collection=qvhighlights", "narrator=minigpt_v2", *overrides])
+    collection = Collection(
+        overrides=["collection=qvhighlights", "narrator=minigpt_v2", "model=similarity", *overrides]
+    )
     print(collection.update().searched, "videos")
     cfg = compose("train", "+experiment=qvhighlights_segments")
     reworded = {each.query: each.rewordings for each in read_rewordings(Places(cfg).rewordings)}

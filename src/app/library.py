@@ -44,7 +44,8 @@ class Library:
     Args:
         collections: The collections.
         rankers: The models that answer, by name, the first of them unless another is asked for.
-        names: Gives what videos are called whose ids are not what they are called.
+        names: Gives what videos are called that were handed in on the page, by their ids.
+        handed_in: The collection of these, searched with the others once there is one.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Library:
         collections: Sequence[Collection],
         rankers: Mapping[str, Ranker],
         names: Callable[[], Mapping[str, str]],
+        handed_in: Collection | None = None,
     ) -> None:
-        self.collections = collections
+        self.collections = [*collections, *([handed_in] if handed_in else [])]
+        self._handed_in = handed_in
         self.rankers = rankers
         self.names = names
         self.progress = Progress()
@@ -72,6 +75,8 @@ class Library:
                 self._again.clear()
                 self.progress = Progress(busy=True)
                 for collection in self.collections:
+                    if collection is self._handed_in and not self.names():
+                        continue
                     try:
                         update = collection.update(self._report)
                         self.progress.problems += update.problems

@@ -32,12 +32,13 @@ def app(cfg: DictConfig) -> None:
 
     uploads = Uploads(Path(str(cfg.uploads)), cfg.largest << 20)
     own: Any = OmegaConf.merge(cfg, {"videos": str(uploads.folder), "collection": "uploads"})
-    collections = [Collection(cfg=each) for each in ([cfg] if cfg.videos or cfg.collection else []) + [own]]
-    rankers = {str(cfg.model.name): collections[0].ranker}
+    handed_in = Collection(cfg=own)
+    collections = [Collection(cfg=cfg)] if cfg.videos or cfg.collection else []
+    rankers = {str(cfg.model.name): handed_in.ranker}
     if cfg.get("compare") is not None:
         name = str(cfg.compare.name)
         rankers[f"{name} (2)" if name in rankers else name] = instantiate(cfg.compare.ranker, _convert_="all")
-    library = Library(collections, rankers, uploads.names)
+    library = Library(collections, rankers, uploads.names, handed_in)
     token = None if _is_loopback(cfg.host) else secrets.token_urlsafe(24)
     with _listening(cfg.host, cfg.port) as listener:
         library.update()
