@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from src.data.narratives import missing_narratives, read_narratives
+from src.data.resumed import forget_sentences, resumed_sentences
 from src.data.rewordings import missing_rewordings, read_rewordings
 from src.data.store import ROW, Columns, Store, listing, open_if_made_by, write_store
 from src.errors import UserError
@@ -80,12 +81,13 @@ def narrative_store(path: Path, encoder: TextEncoder, file: Path, videos: Iterab
     _require(wanted, texts.videos, file)
 
     def rows() -> Iterator[tuple[str, Columns]]:
-        vectors = encoder.sentences(texts)
+        vectors = resumed_sentences(path, made_by, encoder, texts)
         for video in read_narratives(file):
             features = np.stack(list(islice(vectors, len(video.texts))))
             yield video.video, {"features": features, "times": np.array(video.times)}
 
     write_store(path, rows(), made_by)
+    forget_sentences(path)
     return Store(path)
 
 
@@ -127,9 +129,10 @@ def rewording_store(path: Path, encoder: TextEncoder, file: Path, sentences: Ite
     kept = open_if_made_by(path, made_by)
     if kept is not None:
         return kept
-    vectors = encoder.sentences([text for texts in reworded.values() for text in texts])
+    vectors = resumed_sentences(path, made_by, encoder, [text for texts in reworded.values() for text in texts])
     rows = ((query, {"features": np.stack(list(islice(vectors, len(texts))))}) for query, texts in reworded.items())
     write_store(path, rows, made_by)
+    forget_sentences(path)
     return Store(path)
 
 
