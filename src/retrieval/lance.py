@@ -31,6 +31,9 @@ _TOGETHER = 1024
 """Videos that are taken in at a time: each time is a version of the tables."""
 _KEPT = timedelta(minutes=10)
 """How long the versions stay that others may be reading."""
+_SAMPLE, _ROUNDS = 64, 10
+"""Vectors for each part of their index that it is divided by, and how often. LanceDB's own 256 and 50 cost some sixteen
+times as much and find 96.9 instead of 96.3 % of the nearest (300,000 captions)."""
 _log = logging.getLogger(__name__)
 
 
@@ -69,6 +72,7 @@ class LanceIndex:
             raise UserError("index=lance needs LanceDB: pip install '.[lance]'") from error
         self.dim, self.rows, self.probes, self.least = dim, rows, probes, least
         self._lock = folder / "lock"
+        self._read: tuple[int, Mapping[str, tuple[str, str]]] = (-1, {})
         require_folder(folder)
         about = json.dumps({"format": _FORMAT, "dim": dim, **made_by}, sort_keys=True)
         where = place or str(folder / "tables")
@@ -146,7 +150,7 @@ class LanceIndex:
             matched |= {name: score for name, score in zip(rows["name"], rows["_score"], strict=True) if name in there}
         names = list(matched)
         # What was not among the nearest rows is below all of them.
-        best = np.array([np.mean(sorted(cosines.get(name, [-1.0]))[-BEST:]) for name in names])
+        best = np.array([_mean_of_best(cosines.get(name, [-1.0])) for name in names])
         return [names[place] for place in fused((best, np.array([matched[name] for name in names])), most)]
 
     def _of(
@@ -193,18 +197,17 @@ class LanceIndex:
             found[name] = Told(times[inside], tuple(texts[inside]), vectors[inside])
         return found
 
-    def _videos(self) -> dict[str, tuple[str, str]]:
+    def _videos(self) -> Mapping[str, tuple[str, str]]:
         """Each video with its digest and mark."""
         with self._told():
-            rows = (
-                self._table("videos")
-                .search()
-                .select(["name", "digest", "mark"])
-                .limit(2**31 - 1)
-                .to_arrow()
-                .to_pydict()
-            )
-        return {name: (digest, mark) for name, digest, mark in zip(*rows.values(), strict=True)}
+            table = self._table("videos")
+            # As long as nobody writes, a query of many videos costs more in reading their names than in all the rest.
+            version, found = self._read
+            if version != table.version:
+                rows = table.search().select(["name", "digest", "mark"]).limit(2**31 - 1).to_arrow().to_pydict()
+                found = {name: (digest, mark) for name, digest, mark in zip(*rows.values(), strict=True)}
+                self._read = table.version, found
+        return found
 
     def _table(self, name: str) -> Any:
         return self._database.open_table(name)
@@ -263,7 +266,8 @@ class LanceIndex:
             narratives.create_index("mark", config=BTree())
         count = narratives.count_rows()
         if count >= self.least and "vector" not in there:
-            narratives.create_index("vector", config=IvfSq(distance_type="dot", num_partitions=round(count**0.5)))
+            parts = IvfSq("dot", round(count**0.5), max_iterations=_ROUNDS, sample_rate=_SAMPLE)
+            narratives.create_index("vector", config=parts)
         for name in ("narratives", "videos"):
             self._table(name).optimize(cleanup_older_than=_KEPT)
 
@@ -288,6 +292,11 @@ class LanceIndex:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"the index beside {self._lock.parent} cannot be used ({reason(error)[:300]})") from error
+
+
+def _mean_of_best(cosines: Sequence[float]) -> float:
+    some = sorted(cosines)[-BEST:]
+    return sum(some) / len(some)
 
 
 def _plain(text: str) -> str:
