@@ -97,7 +97,7 @@ def expected_iou(scores: Tensor, edges: Tensor) -> Tensor:
     """
     likely, index = scores.topk(min(SUPPORT, scores.shape[1]), dim=1)
     weights = likely.softmax(dim=1)
-    # A video at a time, as all pairs of a batch are more than a machine may hold; and of it a part that its cache holds.
+    # A video at a time, as all pairs of a batch are more than a machine may hold; of it a part that its cache holds.
     parts = edges[:, None].split(_TOGETHER)
     expected = [
         torch.cat([iou(part, edges[some]) @ weight for part in parts])
