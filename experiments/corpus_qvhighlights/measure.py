@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +47,7 @@ def main(overrides: Sequence[str]) -> None:
     moments = queries()
     similarity = collection.ranker
     assert isinstance(similarity, Similarity)
-    seen = look(collection, similarity, moments)
+    seen = look(collection, similarity, moments, {})
     results, chances = {}, []
     for name, ranked in {
         "videos by best 5 and BM25, one moment each": [plain(each) for each in seen],
@@ -69,12 +69,17 @@ def queries() -> list[Moment]:
     return [moment for split in ("train", "val", "test") for moment in load_split(data, split).moments]
 
 
-def look(collection: Collection, similarity: Similarity, moments: Sequence[Moment]) -> list[list[Seen]]:
-    """The candidate windows of each query."""
+def look(
+    collection: Collection, similarity: Similarity, moments: Sequence[Moment], reworded: Mapping[str, Sequence[str]]
+) -> list[list[Seen]]:
+    """The candidate windows of each query, by itself and its rewordings."""
     seen = []
     for start in range(0, len(moments), 64):
         some = moments[start : start + 64]
-        every = collection.index.candidates(collection.questions([moment.query for moment in some]), CANDIDATES)
+        questions = collection.questions(
+            [moment.query for moment in some], [reworded.get(moment.query, ()) for moment in some]
+        )
+        every = collection.index.candidates(questions, CANDIDATES)
         for moment, candidates in zip(some, every, strict=True):
             windows = torch.tensor(moment.windows, dtype=torch.float64)
             rows = []

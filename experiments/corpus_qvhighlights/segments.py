@@ -40,8 +40,8 @@ def main(overrides: Sequence[str]) -> None:
     similarity = collection.ranker
     assert isinstance(similarity, Similarity)
     moments = queries()
-    seen = look(collection, similarity, moments)
-    for name, told in {"the query alone": {}, "with rewordings": reworded}.items():
+    for name, told in {"with rewordings": reworded, "the query alone": {}}.items():
+        seen = look(collection, similarity, moments, told)
         tested, ranked = folded(collection, similarity, moments, seen, told)
         metric = CorpusRecall(TOPS, IOUS)
         metric.update([[Placed(*one[:3]) for one in found] for found in ranked], GroundTruth.of(tested))

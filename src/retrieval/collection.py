@@ -173,7 +173,7 @@ class Collection:
             sentence: In the language of the narratives.
             top: At most so many.
             video: Search this video alone, by its id.
-            rewordings: The sentence in other words, of which model=segments makes use.
+            rewordings: The sentence in other words: narratives are compared with each.
 
         Raises:
             UserError: The sentence is empty, or there is nothing to search, or no such video.

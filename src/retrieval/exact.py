@@ -99,7 +99,7 @@ class ExactIndex:
         found = []
         for start in range(0, len(questions), _ASKED):
             some = questions[start : start + _ASKED]
-            cosines = np.stack([question.vector for question in some]) @ held.vectors.T
+            cosines = np.stack([question.sought for question in some]) @ held.vectors.T
             found += [
                 self._best(held, question.sentence, row, most, only)
                 for question, row in zip(some, cosines, strict=True)

@@ -43,6 +43,14 @@ class Question(NamedTuple):
     vector: Vectors
     rewordings: Vectors | None = None
 
+    @property
+    def sought(self) -> Vectors:
+        """(dim,) whose product with a narrative is the mean of its cosines with the sentence and each rewording."""
+        if self.rewordings is None:
+            return self.vector
+        mean: Vectors = np.vstack((self.vector, self.rewordings)).mean(axis=0)
+        return mean
+
 
 class Candidate(NamedTuple):
     """A window of a video in which the answer may be.
@@ -50,7 +58,7 @@ class Candidate(NamedTuple):
     Attributes:
         video: The video's id.
         spans: (n, 2) the seconds that each narrative of the window stands for.
-        cosines: (n,) of the window's narratives with the sentence.
+        cosines: (n,) of the window's narratives with the sentence, or in the mean with it and its rewordings.
         words: How well the words of all the video's narratives match, BM25 as a share of the most possible.
         vectors: (n, dim) of the window's narratives, mapped or in memory.
     """

@@ -119,7 +119,7 @@ class LanceIndex:
             return self._fetch([video], there).get(video) if video in there else None
 
     def nearest(self, vector: Vectors) -> dict[tuple[str, str, int], float]:
-        """The cosines of the `rows` narratives that the vectors' index finds for a vector (dim,), of length one.
+        """The products of the `rows` narratives that the vectors' index finds for a vector (dim,).
 
         Returns:
             They are told apart by video, mark and place within the video. The index may miss some of the nearest.
@@ -140,7 +140,7 @@ class LanceIndex:
     def _near(self, question: Question, there: Mapping[str, tuple[str, str]], most: int) -> list[str]:
         """The videos that vectors and words are nearest to."""
         cosines: dict[str, list[float]] = {}
-        for (name, mark, _), cosine in self.nearest(question.vector).items():
+        for (name, mark, _), cosine in self.nearest(question.sought).items():
             if there.get(name, ("", ""))[1] == mark:
                 cosines.setdefault(name, []).append(cosine)
         matched = dict.fromkeys(cosines, 0.0)
@@ -165,7 +165,7 @@ class LanceIndex:
         found = []
         for name, share in zip(names, words.tolist(), strict=True):
             one = told[name]
-            cosines = one.vectors @ question.vector
+            cosines = one.vectors @ question.sought
             covered = spans(one.times, step_of(one.times))
             for first, end in windows(len(one.times)):
                 found.append(Candidate(name, covered[first:end], cosines[first:end], share, one.vectors[first:end]))

@@ -72,6 +72,18 @@ def test_the_window_with_the_vector_is_found_and_is_whole(opened: Opened, tmp_pa
         assert first.spans.tolist() == [[n, n + 1] for n in range(len(one.times))]
 
 
+def test_rewordings_are_compared_as_the_sentence_is(opened: Opened, tmp_path: Path) -> None:
+    every = [entry(f"v{number}", seed=number) for number in range(5)]
+    kept = opened(tmp_path)
+    kept.add(every)
+    meant = every[3].vectors[1]
+    question = Question("nothing said", every[0].vectors[0], np.stack((meant, meant)))
+    first = max(kept.candidates([question], 5)[0], key=lambda each: each.cosines.max())
+    assert first.video == "v3"
+    cosines = every[3].vectors @ np.stack((question.vector, meant, meant)).T
+    np.testing.assert_allclose(first.cosines, cosines.mean(axis=1), atol=1e-3)
+
+
 def test_words_decide_where_vectors_are_alike(opened: Opened, tmp_path: Path) -> None:
     same = entry("a").vectors
     kept = opened(tmp_path)
