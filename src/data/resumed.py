@@ -48,7 +48,7 @@ def resumed_sentences(
             file = None
         done = _rows(file) if file else np.zeros((0, 0), _KEPT)
         if len(done):
-            _log.info("%d of %d texts are encoded already", len(done), len(texts))
+            _log.info("%s of %s texts are encoded already", f"{len(done):,}", f"{len(texts):,}")
         yield from (row.astype(np.float32) for row in done)
         for vector in encoder.sentences(_Rest(texts, len(done))):
             if file:
