@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
+from io import FileIO
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +42,7 @@ def resumed_sentences(
     place = _place(store, made_by)
     place.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        file: BinaryIO | None = stack.enter_context(place.open("a+b"))
+        file: FileIO | None = stack.enter_context(place.open("a+b", buffering=0))
         assert file is not None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,17 +54,21 @@ def resumed_sentences(
         yield from (row.astype(np.float32) for row in done)
         for vector in encoder.sentences(_Rest(texts, len(done))):
             if file:
-                if not file.tell():
-                    file.write(np.array(len(vector), _HEAD).tobytes())
+                head = b"" if file.tell() else np.array(len(vector), _HEAD).tobytes()
                 # The store says which numbers are too large for it.
                 with np.errstate(over="ignore"):
-                    file.write(vector.astype(_KEPT).tobytes())
+                    row = head + vector.astype(_KEPT).tobytes()
+                if not _written(file, row):
+                    # The store may still find room, without what is kept.
+                    place.unlink(missing_ok=True)
+                    file.truncate(0)
+                    file = None
             yield vector
 
 
 def forget_sentences(store: Path) -> None:
     """Remove what is kept beside a store that is whole now."""
-    for place in store.parent.glob(f".{store.name}.*.vectors"):
+    for place in store.parent.glob(f".{glob.escape(store.name)}.*.vectors"):
         with suppress(OSError):
             place.unlink()
 
@@ -72,7 +78,15 @@ def _place(store: Path, made_by: Mapping[str, Any]) -> Path:
     return store.with_name(f".{store.name}.{digest[:16]}.vectors")
 
 
-def _rows(file: BinaryIO) -> NDArray[np.float16]:
+def _written(file: FileIO, row: bytes) -> bool:
+    """Whether there was room."""
+    try:
+        return file.write(row) == len(row)
+    except OSError:
+        return False
+
+
+def _rows(file: FileIO) -> NDArray[np.float16]:
     """The whole rows of a file, mapped; it ends after them from now on."""
     file.seek(0)
     head = file.read(_HEAD.itemsize)
