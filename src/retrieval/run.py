@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,8 @@ from src.retrieval.ranker import Found, Source
 from src.retrieval.retriever import EncodedVideo, Retriever
 from src.retrieval.similarity import Similarity
 from src.retrieval.windows import step_of
+
+_log = logging.getLogger(__name__)
 
 
 class Run:
@@ -62,9 +65,15 @@ class Run:
         for candidate, right in zip(candidates, self.similarity.probabilities(candidates), strict=True):
             best[candidate.video] = max(best.get(candidate.video, 0.0), right)
         found = []
+        problem: UserError | None = None
         for video in sorted(best, key=lambda each: -best[each])[: self.videos]:
             right = best[video]
-            encoded = self._encode(video, source)
+            try:
+                encoded = self._encode(video, source)
+            except UserError as error:
+                problem = error
+                _log.warning("%s is left out: %s", video, error)
+                continue
             if encoded is None:
                 continue
             (answer,) = self.retriever.retrieve(encoded, [question.sentence], self.moments)
@@ -72,6 +81,8 @@ class Run:
             shares = np.exp(scores - scores.max()) if (scores < 0).any() else scores
             for moment, share in zip(answer.moments, shares / max(shares.sum(), 1e-9), strict=True):
                 found.append(Found(video, moment.start, moment.end, right * float(share)))
+        if problem is not None and not found:
+            raise problem
         return found
 
     def _encode(self, video: str, source: Source) -> EncodedVideo | None:

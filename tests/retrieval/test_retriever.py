@@ -130,6 +130,22 @@ def test_a_search_with_a_run_gives_the_answers_of_the_test(trained: Trained, tmp
         assert (hit.start, hit.end) == pytest.approx(record["predictions"][0][:2], abs=1e-3)
 
 
+def test_a_video_that_is_damaged_since_it_was_narrated_hinders_no_other(trained: Trained, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for video in sorted((trained.data / "playroom" / "videos").glob("*.mp4"))[:2]:
+        shutil.copy(video, videos)
+    damaged, other = sorted(videos.iterdir())
+    places = [f"paths.stores={tmp_path}/stores", f"paths.outputs={tmp_path}", f"paths.data={trained.data}"]
+    model = ["model=run", f"model.ranker.folder={trained.run}"]
+    collection = Collection(videos, ["narrator=playroom", "text=learned", *model, *places])
+    collection.update()
+    damaged.write_text("no video")
+    assert {hit.video for hit in collection.search("somebody jumps in the air")} == {other.stem}
+    with pytest.raises(UserError, match=damaged.stem):
+        collection.search("somebody jumps in the air", video=damaged.stem)
+
+
 def test_a_file_and_the_stores_give_the_answers_of_the_test(trained: Trained, retriever: Retriever) -> None:
     record = answered(trained, "test_iid")[0]
     file = trained.data / "playroom" / "videos" / f"{record['video']}.mp4"
