@@ -77,3 +77,21 @@ def test_training_that_never_validates_names_the_state_it_kept(
         run(tmp_path, "trainer=cpu", *length)
     assert "\n" not in str(caught.value)
     assert (str(tmp_path / LAST) in str(caught.value)) == (tmp_path / LAST).is_file() == kept
+
+
+def test_a_patient_training_ends_when_validation_has_not_become_better_also_where_it_goes_on(
+    run: Callable[..., float], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "src.runs")
+    # With a rate of zero every validation is like the first.
+    still = ["trainer=cpu", "callbacks=patient", "callbacks.patience.patience=3", "optimizer.lr=0"]
+
+    def epochs() -> int:
+        return torch.load(tmp_path / LAST, weights_only=True)["epoch"] + 1
+
+    run(tmp_path, *still, "trainer.max_epochs=2")
+    assert epochs() == 2
+    run(tmp_path, *still, "trainer.max_epochs=9", f"ckpt_path={tmp_path}")
+    assert epochs() == 4
+    assert json.loads((tmp_path / "status.json").read_text())["state"] == "finished"
+    assert "val/mIoU has not been better for 3 validations" in caplog.text

@@ -72,6 +72,7 @@ TRAINING: dict[str, dict[str, Kind]] = {
     "src.runs.callbacks.LastCheckpoint": {"folder": PLACE, "every_n_steps": COUNT},
     "src.runs.callbacks.PredictionWriter": {"folder": PLACE, "submission": or_null(NAME)},
     "src.runs.epochs.EpochLines": {"metrics": NAMES},
+    "src.runs.patience.Patience": {"monitor": NAME, "mode": one_of("max", "min"), "patience": COUNT},
     "lightning.pytorch.loggers.CSVLogger": {"save_dir": PLACE, "name": NAME},
     "src.runs.wandb.RunLogger": {
         "folder": PLACE,
