@@ -35,7 +35,7 @@ class Bm25:
         rows: (n,) of each different word of each document, the document.
         terms: (n,) the number of the word.
         counts: (n,) how often it stands there.
-        documents: The number of documents.
+        lengths: (documents,) the words of each document, those that cannot be asked for too.
         vocabulary: The number of each word.
     """
 
@@ -44,13 +44,12 @@ class Bm25:
         rows: NDArray[np.int32],
         terms: NDArray[np.int32],
         counts: NDArray[np.int32],
-        documents: int,
+        lengths: NDArray[np.float64] | NDArray[np.int_],
         vocabulary: Mapping[str, int],
     ) -> None:
         self.vocabulary = vocabulary
-        width = max(vocabulary.values(), default=-1) + 1
+        documents, width = len(lengths), max(vocabulary.values(), default=-1) + 1
         tf = csc_array((counts.astype(np.float32), (rows, terms)), shape=(documents, width))
-        lengths = np.bincount(rows, counts, documents)
         mean = lengths.mean() if documents else 1.0
         norm = _K1 * (1 - _B + _B * lengths / max(mean, 1.0))
         tf.data *= (_K1 + 1) / (tf.data + norm[tf.indices].astype(np.float32))
@@ -74,14 +73,22 @@ class Bm25:
         return total / most if most else total
 
 
-def counted(documents: Sequence[Iterable[str]]) -> Bm25:
-    """Of documents that are given as their texts."""
-    every = [stems(texts) for texts in documents]
-    vocabulary: dict[str, int] = {}
+def asked(sentence: str, documents: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    """How well documents match a sentence, as a `Bm25` of them all says.
+
+    Args:
+        sentence: What is asked for.
+        documents: The stems of each.
+
+    Returns:
+        (documents,) the score of each.
+    """
+    wanted = {stem: number for number, stem in enumerate(stems([sentence]))}
     found = [
-        (row, vocabulary.setdefault(stem, len(vocabulary)), count)
-        for row, each in enumerate(every)
-        for stem, count in each.items()
+        (row, wanted[stem], count)
+        for row, document in enumerate(documents)
+        for stem, count in Counter(stem for stem in document if stem in wanted).items()
     ]
     rows, terms, counts = np.array(found, np.int32).reshape(-1, 3).T
-    return Bm25(rows, terms, counts, len(documents), vocabulary)
+    lengths = np.array([len(document) for document in documents])
+    return Bm25(rows, terms, counts, lengths, wanted)(sentence)

@@ -272,7 +272,7 @@ def _load(database: sqlite3.Connection, vectors: Vectors, version: tuple[int, in
     rows = np.repeat(np.arange(len(videos), dtype=np.int32), [len(each) for each in stemmed])
     terms, times = np.concatenate([np.zeros((0, 2), np.int32), *stemmed]).T
     vocabulary = {stem: number for number, stem in database.execute("SELECT id, stem FROM words")}
-    bm25 = Bm25(rows, terms, times, len(videos), vocabulary)
+    bm25 = Bm25(rows, terms, times, np.bincount(rows, times, len(videos)), vocabulary)
     places = {name: number for number, name in enumerate(names)}
     return _Held(version, ids, names, places, every, starts, vectors, Windows(starts, counts, len(vectors)), bm25)
 

@@ -240,6 +240,20 @@ def test_lance_forgets_what_a_killed_writer_had_added(tmp_path: Path, monkeypatc
     assert rows == 8
 
 
+@pytest.mark.parametrize("least", [1000, 100_000], ids=["in parts of their index", "one by one"])
+def test_lance_finds_the_nearest_of_many(tmp_path: Path, least: int) -> None:
+    kept = lance(tmp_path, least=least, rows=100, probes=7)
+    every = [entry(f"v{number}", 30, number) for number in range(120)]
+    kept.add(every)
+    # Of half the length, as the mean of a sentence and its rewordings may be.
+    sought = every[7].vectors[3] / 2
+    products = {(one.video, row): float(one.vectors[row] @ sought) for one in every for row in range(30)}
+    nearest = set(sorted(products, key=lambda each: -products[each])[:100])
+    found = {(video, row): product for (video, _, row), product in kept.nearest(sought).items()}  # type: ignore[attr-defined]
+    assert len(nearest & set(found)) >= 90
+    assert found == pytest.approx({each: products[each] for each in found}, abs=0.01)
+
+
 @given(st.integers(1, 400))
 def test_windows_cover_all_and_are_bounded(count: int) -> None:
     cut = windows(count)
