@@ -24,10 +24,12 @@ from src.metrics.corpus import CorpusRecall, Placed
 from src.moments import iou
 from src.retrieval import Collection
 from src.retrieval.ranker import Found, best
-from src.retrieval.similarity import RUN, WINDOW, Similarity, window_numbers
+from src.retrieval.similarity import RUN, WINDOW, Similarity, sigmoid, window_numbers
 
 FOLDS, TOPS, IOUS = 5, [1, 5, 10, 100], [0.5, 0.7]
 CANDIDATES, DECAY = 200, 1e-4
+HIT = 0.5
+"""The IoU from which on a moment is the one that is asked for."""
 
 
 class Seen(NamedTuple):
@@ -86,7 +88,7 @@ def look(
             for each, numbers in zip(candidates, window_numbers(candidates), strict=True):
                 right = each.video == moment.video
                 runs = [
-                    (span, numbers, right and float(iou(torch.tensor(span, dtype=torch.float64), windows).max()) >= 0.5)
+                    (span, numbers, right and float(iou(torch.tensor(span, dtype=torch.float64), windows).max()) >= HIT)
                     for span, numbers in similarity.moments(each)
                 ]
                 rows.append(Seen(each.video, right, numbers, runs))
@@ -100,20 +102,21 @@ def plain(candidates: Sequence[Seen]) -> list[Found]:
 
 
 def fitted(seen: Sequence[Sequence[Seen]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The weights of both logistic regressions.
+    """The weights of both logistic regressions."""
+    runs = [run for candidates in seen for each in candidates if each.right for run in each.runs]
+    run = logistic(np.array([run[1] for run in runs]), np.array([run[2] for run in runs]))
+    return fitted_window(seen), run
 
-    Those of a window are first learned within queries, where they only have to rank, and then scaled and shifted to
-    probabilities.
-    """
+
+def fitted_window(seen: Sequence[Sequence[Seen]]) -> NDArray[np.float64]:
+    """The weights of a window, first learned within queries, where they only have to rank, then made probabilities."""
     asked = [candidates for candidates in seen if any(each.right for each in candidates)]
     direction = choice([np.array([each.numbers for each in some]) for some in asked], [right(some) for some in asked])
     every = [each for candidates in seen for each in candidates]
     bias, scale = logistic(
         np.array([[each.numbers @ direction] for each in every]), np.array([each.right for each in every])
     )
-    runs = [run for each in every if each.right for run in each.runs]
-    run = logistic(np.array([run[1] for run in runs]), np.array([run[2] for run in runs]))
-    return np.array([bias, *(scale * direction)]), run
+    return np.array([bias, *(scale * direction)])
 
 
 def right(candidates: Sequence[Seen]) -> int:
@@ -178,10 +181,6 @@ def logistic(numbers: NDArray[np.float64], labels: NDArray[np.bool_]) -> NDArray
         if np.abs(step).max() < 1e-8:
             break
     return weights
-
-
-def sigmoid(weights: NDArray[np.float64], numbers: NDArray[np.float64]) -> float:
-    return float(1 / (1 + np.exp(-(weights[0] + weights[1:] @ numbers))))
 
 
 def calibrated(chances: Sequence[tuple[float, bool]]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -14,29 +15,39 @@ from src.data.batch import Inputs
 from src.retrieval.index import Candidate, Question, Vectors
 from src.retrieval.ranker import Found, Source
 from src.retrieval.retriever import Retriever
-from src.retrieval.similarity import Similarity
+from src.retrieval.similarity import Similarity, sigmoid
+
+MOMENT = ("video", "iou")
+"""What the probability of a moment is made of: the logarithms of the probability of its window's video, and of the IoU
+that the network expects of it."""
+
+_LEAST = 1e-6
 
 
 class Segments:
     """A `Ranker` that has a network score every segment of the best windows.
 
-    A moment's probability is that of its window's video, by the similarity of the narratives, times the IoU that the
-    network expects of the moment to the power of `weight`.
-
     Args:
         network: The name of a model that comes with this project, a run folder or a checkpoint, of predictor=segments.
         windows: Windows that the network looks at, the best of the collection.
         moments: Moments of a window, at most.
-        weight: How much the expected IoU weighs.
+        moment: The weights of `MOMENT` in the log-odds that a moment is the one that is asked for, and a `bias`.
         device: Where the network runs.
         similarity: Says how probable a window's video is.
     """
 
     def __init__(
-        self, network: str, windows: int, moments: int, weight: float, device: str, similarity: Similarity
+        self,
+        network: str,
+        windows: int,
+        moments: int,
+        moment: Mapping[str, float],
+        device: str,
+        similarity: Similarity,
     ) -> None:
-        self.network, self.windows, self.moments, self.weight = network, windows, moments, weight
+        self.network, self.windows, self.moments, self.moment = network, windows, moments, moment
         self.device, self.similarity = device, similarity
+        self._moment = np.array([moment["bias"], *(moment[name] for name in MOMENT)])
 
     @property
     def candidates(self) -> int:
@@ -47,23 +58,44 @@ class Segments:
         """The network, loaded when it is first asked: no code runs that its file chooses."""
         return Retriever.load(self.network, device=self.device)
 
-    @torch.inference_mode()
     def __call__(self, question: Question, candidates: Sequence[Candidate], source: Source) -> list[Found]:
+        return [
+            Found(candidate.video, start, end, sigmoid(self._moment, moment_numbers(right, expected)))
+            for candidate, right, moments in zip(
+                candidates,
+                self.similarity.probabilities(candidates),
+                self.expected(question, candidates),
+                strict=True,
+            )
+            for start, end, expected in moments
+        ]
+
+    @torch.inference_mode()
+    def expected(self, question: Question, candidates: Sequence[Candidate]) -> list[list[tuple[float, float, float]]]:
+        """The best moments of each window: start and end in seconds, and the IoU that the network expects of it."""
         if not candidates:
             return []
         inputs = _inputs(question, candidates, self.retriever.parts.cfg.text.dim)
         ranked = self.retriever.network.rank(inputs.to(self.retriever.device), self.moments)
         found = []
-        for row, (candidate, right) in enumerate(
-            zip(candidates, self.similarity.probabilities(candidates), strict=True)
-        ):
+        for row, candidate in enumerate(candidates):
             count = int(ranked.counts[row])
             # A snippet is a narrative, of one second as the network counts.
             edges = ranked.windows[row, :count].round().long().tolist()
-            for (first, end), score in zip(edges, ranked.scores[row, :count].tolist(), strict=True):
-                start, last = candidate.spans[first, 0], candidate.spans[max(end, first + 1) - 1, 1]
-                found.append(Found(candidate.video, float(start), float(last), right * max(score, 0.0) ** self.weight))
+            spans = [(candidate.spans[first, 0], candidate.spans[max(end, first + 1) - 1, 1]) for first, end in edges]
+            scores = ranked.scores[row, :count].tolist()
+            found.append([(float(start), float(end), score) for (start, end), score in zip(spans, scores, strict=True)])
         return found
+
+
+def moment_numbers(right: float, expected: float) -> NDArray[np.float64]:
+    """The numbers of `MOMENT`.
+
+    Args:
+        right: The probability that the window's video is the right one.
+        expected: The IoU that is expected of the moment.
+    """
+    return np.log(np.maximum((right, expected), _LEAST))
 
 
 def _inputs(question: Question, candidates: Sequence[Candidate], dim: int) -> Inputs:

@@ -47,12 +47,12 @@ class Similarity:
         found = []
         for candidate, right in zip(candidates, self.probabilities(candidates), strict=True):
             for (start, end), numbers in self.moments(candidate):
-                found.append(Found(candidate.video, start, end, right * _sigmoid(self._run, numbers)))
+                found.append(Found(candidate.video, start, end, right * sigmoid(self._run, numbers)))
         return found
 
     def probabilities(self, candidates: Sequence[Candidate]) -> list[float]:
         """Of each window that its video is the one that is asked for."""
-        return [_sigmoid(self._window, numbers) for numbers in window_numbers(candidates)]
+        return [sigmoid(self._window, numbers) for numbers in window_numbers(candidates)]
 
     def moments(self, candidate: Candidate) -> list[tuple[tuple[float, float], NDArray[np.float64]]]:
         """The runs of a window as (start, end) in seconds, best first, each with the numbers of `RUN`."""
@@ -88,5 +88,6 @@ def _run_numbers(number: int, length: int, total: float, best: float, window: in
     return np.array([float(number == 0), total / np.sqrt(length), max(total, 0.0) / best, length / window])
 
 
-def _sigmoid(weights: NDArray[np.float64], numbers: NDArray[np.float64]) -> float:
+def sigmoid(weights: NDArray[np.float64], numbers: NDArray[np.float64]) -> float:
+    """The probability that a logistic regression gives for numbers (n,), of weights (1 + n,) with the bias first."""
     return float(1 / (1 + np.exp(-(weights[0] + weights[1:] @ numbers))))

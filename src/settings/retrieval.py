@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from src.settings.kinds import COUNT, NAME, NUMBER, PLACE, TEXT, WEIGHT, Kind, or_null
+from src.settings.kinds import COUNT, NAME, NUMBER, PLACE, TEXT, Kind, or_null
 
 RETRIEVAL: dict[str, dict[str, Kind]] = {
     "src.retrieval.exact.ExactIndex": {},
@@ -18,7 +18,7 @@ RETRIEVAL: dict[str, dict[str, Kind]] = {
         "network": PLACE,
         "windows": COUNT,
         "moments": COUNT,
-        "weight": WEIGHT,
+        "moment.*": NUMBER,
         "device": NAME,
     },
     "src.retrieval.similarity.Similarity": {
