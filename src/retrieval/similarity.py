@@ -75,8 +75,9 @@ def window_numbers(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
     """The numbers of `WINDOW` (n, 8) of the candidates of one sentence."""
     numbers = np.empty((len(candidates), len(WINDOW)))
     for row, candidate in zip(numbers, candidates, strict=True):
-        ordered = np.sort(candidate.cosines.astype(np.float64))[::-1]
-        row[:6] = [*(ordered[:count].mean() for count in (1, 3, 5, 10, len(ordered))), candidate.words]
+        sums = np.sort(candidate.cosines.astype(np.float64))[::-1].cumsum()
+        counts = np.minimum((1, 3, 5, 10, len(sums)), len(sums))
+        row[:5], row[5] = sums[counts - 1] / counts, candidate.words
     for column, of in ((6, 2), (7, 5)):
         higher = (numbers[:, of] > numbers[:, of, None]).sum(axis=1)
         numbers[:, column] = 10 / (10 + higher)

@@ -53,6 +53,7 @@ def spans(times: NDArray[np.float64], step: float) -> NDArray[np.float64]:
 
 def step_of(times: NDArray[np.float64]) -> float:
     """The usual seconds between narratives; 1 where there is but one."""
-    gaps = np.diff(times)
+    gaps = np.sort(np.diff(times))
     gaps = gaps[gaps > 0]
-    return float(np.median(gaps)) if len(gaps) else 1.0
+    # Their median: a query asks for that of a hundred videos, and NumPy's takes longer than all else that is done here.
+    return float((gaps[(len(gaps) - 1) // 2] + gaps[len(gaps) // 2]) / 2) if len(gaps) else 1.0

@@ -20,7 +20,7 @@ SUPPORT = 300
 """The most probable segments of a video, over which IoU is expected: beyond them hardly anything is left."""
 
 _TOGETHER = 512
-"""Segments that are compared with these at a time: four times faster than all of a long video's."""
+"""Segments that are compared with these at a time, which a cache holds: faster than all of a long video's."""
 
 
 def best_segments(
@@ -97,13 +97,23 @@ def expected_iou(scores: Tensor, edges: Tensor) -> Tensor:
     """
     likely, index = scores.topk(min(SUPPORT, scores.shape[1]), dim=1)
     weights = likely.softmax(dim=1)
-    # A video at a time, as all pairs of a batch are more than a machine may hold; of it a part that its cache holds.
-    parts = edges[:, None].split(_TOGETHER)
+    # A video at a time, as all pairs of a batch are more than a machine may hold.
+    parts = edges.split(_TOGETHER)
     expected = [
-        torch.cat([iou(part, edges[some]) @ weight for part in parts])
+        torch.cat([_pairs(part, edges[some]) @ weight for part in parts])
         for some, weight in zip(index, weights, strict=True)
     ]
     return torch.stack(expected).masked_fill(scores == -torch.inf, -torch.inf)
+
+
+def _pairs(one: Tensor, other: Tensor) -> Tensor:
+    """The IoU (P, Q) of all pairs of segments (P, 2) and (Q, 2), half-open, none of them empty.
+
+    As `iou` has it, but in place and from edges side by side in memory: four times faster, and most of a search.
+    """
+    (start, end), (from_, to) = one.T.contiguous(), other.T.contiguous()
+    shared = torch.minimum(end[:, None], to).sub_(torch.maximum(start[:, None], from_)).clamp_(min=0)
+    return shared / ((end - start)[:, None] + (to - from_)).sub_(shared)
 
 
 def _half_open(segments: Segments) -> Tensor:
