@@ -23,6 +23,7 @@ from experiments.corpus_qvhighlights.measure import (
     TOPS,
     Seen,
     calibrated,
+    choice,
     fitted_window,
     logistic,
     weights,
@@ -117,10 +118,17 @@ def report(name: str, asked: Sequence[Asked]) -> None:
 
 
 def fitted(seen: Sequence[Sequence[Seen]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The weights of a window, as without a network, and those of its moments."""
+    """The weights of a window, as without a network, and those of its moments, learned in the same way."""
     window = fitted_window(seen)
-    every = [each for candidates in seen for each in moments_of(candidates, window)]
-    return window, logistic(np.array([each[2] for each in every]), np.array([each[3] for each in every]))
+    asked = [
+        (np.array([each[2] for each in some]), np.array([each[3] for each in some]))
+        for some in (moments_of(candidates, window) for candidates in seen)
+    ]
+    within = [(numbers, int(hits.argmax())) for numbers, hits in asked if hits.any()]
+    direction = choice([numbers for numbers, _ in within], [place for _, place in within])
+    numbers, hits = np.concatenate([each[0] for each in asked]), np.concatenate([each[1] for each in asked])
+    bias, scale = logistic((numbers @ direction)[:, None], hits)
+    return window, np.array([bias, *(scale * direction)])
 
 
 def moments_of(
@@ -128,9 +136,13 @@ def moments_of(
 ) -> list[tuple[tuple[float, float], str, NDArray[np.float64], bool]]:
     """Each moment of a query's candidates: its span, its video, its numbers, and whether it is the one asked for."""
     return [
-        (span, each.video, moment_numbers(sigmoid(window, each.numbers), float(expected[0])), hit)
+        (span, each.video, numbers, hit)
         for each in seen
-        for span, expected, hit in each.runs
+        for (span, _, hit), numbers in zip(
+            each.runs,
+            moment_numbers(sigmoid(window, each.numbers), [float(expected[0]) for _, expected, _ in each.runs]),
+            strict=True,
+        )
     ]
 
 

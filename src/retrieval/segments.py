@@ -17,9 +17,9 @@ from src.retrieval.ranker import Found, Source
 from src.retrieval.retriever import Retriever
 from src.retrieval.similarity import Similarity, sigmoid
 
-MOMENT = ("video", "iou")
-"""What the probability of a moment is made of: the logarithms of the probability of its window's video, and of the IoU
-that the network expects of it."""
+MOMENT = ("video", "best", "share")
+"""What the probability of a moment is made of, logarithms: of the probability of its window's video, of the IoU that
+the network expects of the window's best moment, and of its own as a share of that."""
 
 _LEAST = 1e-6
 
@@ -60,14 +60,16 @@ class Segments:
 
     def __call__(self, question: Question, candidates: Sequence[Candidate], source: Source) -> list[Found]:
         return [
-            Found(candidate.video, start, end, sigmoid(self._moment, moment_numbers(right, expected)))
+            Found(candidate.video, start, end, sigmoid(self._moment, numbers))
             for candidate, right, moments in zip(
                 candidates,
                 self.similarity.probabilities(candidates),
                 self.expected(question, candidates),
                 strict=True,
             )
-            for start, end, expected in moments
+            for (start, end, _), numbers in zip(
+                moments, moment_numbers(right, [expected for *_, expected in moments]), strict=True
+            )
         ]
 
     @torch.inference_mode()
@@ -88,14 +90,17 @@ class Segments:
         return found
 
 
-def moment_numbers(right: float, expected: float) -> NDArray[np.float64]:
-    """The numbers of `MOMENT`.
+def moment_numbers(right: float, expected: Sequence[float]) -> NDArray[np.float64]:
+    """The numbers of `MOMENT` (n, 3) of the n moments of a window.
 
     Args:
         right: The probability that the window's video is the right one.
-        expected: The IoU that is expected of the moment.
+        expected: The IoU that is expected of each.
     """
-    return np.log(np.maximum((right, expected), _LEAST))
+    ious = np.maximum(expected, _LEAST)
+    best = ious.max(initial=_LEAST)
+    numbers = np.stack(np.broadcast_arrays(max(right, _LEAST), best, ious / best), axis=1)
+    return np.log(numbers)
 
 
 def _inputs(question: Question, candidates: Sequence[Candidate], dim: int) -> Inputs:
