@@ -109,19 +109,24 @@ def fitted(seen: Sequence[Sequence[Seen]]) -> tuple[NDArray[np.float64], NDArray
 
 
 def fitted_window(seen: Sequence[Sequence[Seen]]) -> NDArray[np.float64]:
-    """The weights of a window, first learned within queries, where they only have to rank, then made probabilities."""
-    asked = [candidates for candidates in seen if any(each.right for each in candidates)]
-    direction = choice([np.array([each.numbers for each in some]) for some in asked], [right(some) for some in asked])
-    every = [each for candidates in seen for each in candidates]
-    bias, scale = logistic(
-        np.array([[each.numbers @ direction] for each in every]), np.array([each.right for each in every])
-    )
+    """The weights of a window in the log-odds that it is of the right video."""
+    numbers = [np.array([each.numbers for each in some]) for some in seen if some]
+    return within(numbers, [np.array([each.right for each in some]) for some in seen if some])
+
+
+def within(numbers: Sequence[NDArray[np.float64]], labels: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
+    """The weights of a logistic regression, the bias first, whose direction is learned within queries.
+
+    There it only has to rank; then its sums are scaled and shifted to probabilities.
+
+    Args:
+        numbers: (n, k) of each query's n candidates.
+        labels: (n,) which are right; of several the first is learned from.
+    """
+    asked = [(rows, int(right.argmax())) for rows, right in zip(numbers, labels, strict=True) if right.any()]
+    direction = choice([rows for rows, _ in asked], [place for _, place in asked])
+    bias, scale = logistic((np.concatenate(numbers) @ direction)[:, None], np.concatenate(labels))
     return np.array([bias, *(scale * direction)])
-
-
-def right(candidates: Sequence[Seen]) -> int:
-    """The place of the right one."""
-    return next(place for place, each in enumerate(candidates) if each.right)
 
 
 def choice(numbers: Sequence[NDArray[np.float64]], chosen: Sequence[int]) -> NDArray[np.float64]:

@@ -23,10 +23,9 @@ from experiments.corpus_qvhighlights.measure import (
     TOPS,
     Seen,
     calibrated,
-    choice,
     fitted_window,
-    logistic,
     weights,
+    within,
 )
 from src.build import compose
 from src.data.annotations.qvhighlights import source
@@ -92,8 +91,11 @@ def look(collection: Collection, fold: int, reworded: Mapping[str, Sequence[str]
 
 
 def report(name: str, asked: Sequence[Asked]) -> None:
-    """Print recall, how the probabilities are calibrated, and the weights of a moment by every query."""
-    metric, chances = CorpusRecall(TOPS, IOUS), []
+    """Print recall, how the probabilities are calibrated, and the weights of a moment by every query.
+
+    Videos are ranked by their best moment, and by their own probability too.
+    """
+    metric, videos, chances = CorpusRecall(TOPS, IOUS), CorpusRecall(TOPS, IOUS), []
     for fold in range(FOLDS):
         tested = [(moment, seen) for each, moment, seen in asked if each == fold]
         hidden = {source(moment.video) for moment, _ in tested}
@@ -110,7 +112,12 @@ def report(name: str, asked: Sequence[Asked]) -> None:
                 chances.append((ranked[-1].probability, hit))
             placed = [Placed(*one[:3]) for one in best(ranked, len(ranked))]
             metric.update([placed], GroundTruth.of([moment]))
-    print(name, json.dumps({key: round(float(value), 1) for key, value in metric.compute().items()}), flush=True)
+            likely = sorted(seen, key=lambda each: -sigmoid(window, each.numbers))
+            videos.update([[Placed(each.video, *each.runs[0][0]) for each in likely]], GroundTruth.of([moment]))
+    found = {key: round(float(value), 1) for key, value in metric.compute().items()}
+    print(name, json.dumps(found), flush=True)
+    alone = {key: round(float(value), 1) for key, value in videos.compute().items() if key.startswith("VR")}
+    print("videos by their own probability", json.dumps(alone), flush=True)
     calibrated(chances)
     window, moment_weights = fitted([seen for _, _, seen in asked])
     print("window:", weights(window, WINDOW))
@@ -120,15 +127,9 @@ def report(name: str, asked: Sequence[Asked]) -> None:
 def fitted(seen: Sequence[Sequence[Seen]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The weights of a window, as without a network, and those of its moments, learned in the same way."""
     window = fitted_window(seen)
-    asked = [
-        (np.array([each[2] for each in some]), np.array([each[3] for each in some]))
-        for some in (moments_of(candidates, window) for candidates in seen)
-    ]
-    within = [(numbers, int(hits.argmax())) for numbers, hits in asked if hits.any()]
-    direction = choice([numbers for numbers, _ in within], [place for _, place in within])
-    numbers, hits = np.concatenate([each[0] for each in asked]), np.concatenate([each[1] for each in asked])
-    bias, scale = logistic((numbers @ direction)[:, None], hits)
-    return window, np.array([bias, *(scale * direction)])
+    every = [moments_of(candidates, window) for candidates in seen]
+    numbers = [np.array([each[2] for each in some]) for some in every if some]
+    return window, within(numbers, [np.array([each[3] for each in some]) for some in every if some])
 
 
 def moments_of(

@@ -21,10 +21,10 @@ import yaml
 from hydra.utils import instantiate
 from torch import nn
 
+from benchmarks.zoo_step import memory
 from src.build import Parts, compose
 from src.data.batch import Batch
 from src.places import CONF
-from tests.memory import peak_memory
 
 STEPS = 5
 
@@ -65,7 +65,7 @@ def cost(parts: Parts, batch: Batch) -> tuple[float, int]:
         started = process_time()
         step()
         taken.append(process_time() - started)
-    return median(taken), peak_memory(step)
+    return median(taken), memory(step)
 
 
 def lines(file: Path) -> int:

@@ -81,7 +81,7 @@ def asked(sentence: str, documents: Sequence[Sequence[str]]) -> NDArray[np.float
         documents: The stems of each.
 
     Returns:
-        (documents,) the score of each.
+        (documents,) the score of each, as a share of the most that the sentence's words could give.
     """
     wanted = {stem: number for number, stem in enumerate(stems([sentence]))}
     found = [
